@@ -3,6 +3,8 @@ package consensus
 import (
 	"errors"
 	"fmt"
+
+	"lockd/consensus/transport"
 )
 
 var (
@@ -23,11 +25,11 @@ var (
 
 	// ErrUnreachable comes when a request could not be sent to a node at all.
 	// Nothing was done.
-	ErrUnreachable = errors.New("node unreachable")
+	ErrUnreachable = transport.ErrUnreachable
 
 	// ErrLinkLost comes when the link to a node broke after a request was
 	// sent and before its answer came. It may or may not have been done.
-	ErrLinkLost = errors.New("link lost before the answer came")
+	ErrLinkLost = transport.ErrLinkLost
 )
 
 // NotLeaderError comes from a replica that does not lead, or no longer does.

@@ -1,0 +1,725 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/raft/v3"
+	"go.etcd.io/etcd/raft/v3/raftpb"
+	"go.etcd.io/etcd/raft/v3/tracker"
+
+	"lockd/consensus/storage"
+)
+
+const (
+	maxMessageBytes   = 1 << 20  // of entries in one append message, and in one Ready
+	maxInflight       = 256      // append messages on their way to a follower
+	maxUncommitted    = 64 << 20 // bytes of proposals not committed yet
+	maxOpenWrites     = 8        // of one group
+	maxAppliedPerTurn = 4096     // entries, so that replay does not starve ticks
+	keptEntries       = 4096     // left behind a snapshot for followers a little behind
+)
+
+// replica decides for one group on one node: it drives raft's state machine
+// with events and says what is to be sent, written and answered. It has no
+// goroutine, clock or IO of its own; the group around it carries events in and
+// effects out.
+//
+// A turn is begin, any number of events, end. The order inside end is the
+// order that safety needs: notice a lost leadership, append, take what raft
+// has ready, apply what is durable, answer reads, let the machine propose.
+//
+// Unlike the library's plain use, Advance is called as soon as a Ready was
+// taken, not when it was persisted and applied: the disk type keeps back what
+// must wait (R2), and nothing is applied before it is durable here. A Ready
+// with a snapshot or a membership change does stop everything behind it until
+// it is done.
+type replica struct {
+	id    uint64
+	group GroupID
+	opts  replicaOptions
+	rn    *raft.RawNode
+	log   *groupLog
+	sm    StateMachine
+
+	disk      disk
+	hard      raftpb.HardState
+	committed []raftpb.Entry // taken from raft, not applied yet
+	held      *raft.Ready    // not advanced yet: it stops the pipeline
+
+	applied     uint64
+	appliedTerm uint64
+	conf        raftpb.ConfState
+
+	lead      leadership
+	queue     []Proposal
+	proposals proposals
+	reads     reads
+	snapshots snapshotting
+
+	lastTurn time.Duration
+	gap      time.Duration
+	heard    time.Duration            // when a leader, or as a leader a quorum, was last heard from
+	acks     map[uint64]time.Duration // when each peer last answered
+	out      effects
+}
+
+type replicaOptions struct {
+	tick          time.Duration
+	electionTicks int
+	snapshotBytes uint64
+	boot          uint64
+	logger        raft.Logger
+}
+
+func (o replicaOptions) election() time.Duration { return time.Duration(o.electionTicks) * o.tick }
+
+// leadership is what this replica has announced of itself.
+type leadership struct {
+	term      uint64 // the term it leads, 0: it does not
+	announced bool   // the machine was told: an entry of the term was applied
+	silent    bool   // its disk hangs: another one is to lead
+}
+
+type reads struct {
+	waiting  []query
+	round    *round
+	contexts contexts
+}
+
+type snapshotting struct {
+	bytes  uint64 // of entries applied since the last one
+	taking bool
+}
+
+// effects is what a turn wants done, in this order.
+type effects struct {
+	messages []raftpb.Message
+	writes   []write
+	take     *takeSnapshot
+	install  *storage.SnapshotMeta // to be read and given to restored
+	wake     time.Duration         // when the next turn is due at the latest; 0: no wish
+	more     bool                  // there is work left: run another turn at once
+}
+
+// takeSnapshot asks for a state to be written to a file and given to
+// snapshotWritten.
+type takeSnapshot struct {
+	meta  storage.SnapshotMeta
+	state Snapshot
+}
+
+// newReplica starts a replica from what the store has, with a machine that
+// already is in the state of the stored snapshot.
+func newReplica(id NodeID, st storage.GroupState, store storage.Store, sm StateMachine, o replicaOptions) (*replica, error) {
+	r := &replica{
+		id: uint64(id), group: GroupID(st.Group), opts: o, sm: sm,
+		log:  newGroupLog(store, st),
+		hard: st.HardState, conf: st.Snapshot.ConfState,
+		applied: st.Snapshot.Index, appliedTerm: st.Snapshot.Term,
+		disk: disk{durable: st.Last}, acks: map[uint64]time.Duration{},
+	}
+	r.reads.contexts = contexts{node: r.id, boot: o.boot, group: st.Group}
+	rn, err := raft.NewRawNode(&raft.Config{
+		ID: r.id, ElectionTick: o.electionTicks, HeartbeatTick: 1,
+		Storage: r.log, Applied: r.applied,
+		MaxSizePerMsg: maxMessageBytes, MaxCommittedSizePerReady: maxMessageBytes,
+		MaxUncommittedEntriesSize: maxUncommitted, MaxInflightMsgs: maxInflight,
+		CheckQuorum: true, PreVote: true, ReadOnlyOption: raft.ReadOnlySafe,
+		DisableProposalForwarding: true, Logger: o.logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("group %d: %w", st.Group, err)
+	}
+	r.rn = rn
+	return r, nil
+}
+
+// begin starts a turn. A loop that stood still for more than half an election
+// timeout is noticed here (R-time).
+func (r *replica) begin(now time.Duration) {
+	if gap := now - r.lastTurn; r.lastTurn > 0 && gap > r.opts.election()/2 {
+		r.gap = gap
+	}
+	r.lastTurn = now
+}
+
+// step takes messages of other replicas.
+func (r *replica) step(now time.Duration, messages []raftpb.Message) {
+	for _, m := range messages {
+		switch m.Type {
+		case raftpb.MsgProp, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp, raftpb.MsgTransferLeader:
+			continue // nobody forwards these; what another node's ReadIndex fetched confirms nothing (R5)
+		case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
+			r.heard = now
+		case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
+			r.acks[m.From] = now
+		}
+		// What raft refuses here is stale or from a stranger, and dropped as
+		// the network might have done.
+		if err := r.rn.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) && !errors.Is(err, raft.ErrProposalDropped) {
+			panic(fmt.Sprintf("group %d: step %s from %d: %v", r.group, m.Type, m.From, err))
+		}
+	}
+}
+
+func (r *replica) tick(now time.Duration) {
+	r.rn.Tick()
+	r.proposals.expire(now)
+	if r.lead.term != 0 {
+		r.heard = max(r.heard, r.quorumHeard(now))
+	}
+}
+
+// quorumHeard is the moment since which a quorum has answered this leader.
+func (r *replica) quorumHeard(now time.Duration) time.Duration {
+	var at []time.Duration
+	for _, id := range r.conf.Voters {
+		if id == r.id {
+			at = append(at, now)
+		} else {
+			at = append(at, r.acks[id])
+		}
+	}
+	slices.Sort(at)
+	return at[(len(at)-1)/2]
+}
+
+func (r *replica) propose(p []Proposal) { r.queue = append(r.queue, p...) }
+
+func (r *replica) query(now time.Duration, queries []query) {
+	for _, q := range queries {
+		if q.stale {
+			q.done(r.sm.Query(now, q.received, q.query), nil)
+			continue
+		}
+		r.reads.waiting = append(r.reads.waiting, q)
+	}
+}
+
+// wrote tells that all writes up to seq are durable.
+func (r *replica) wrote(seq uint64) {
+	messages := r.disk.wrote(seq)
+	if len(r.disk.open) == 0 {
+		r.lead.silent = false
+	}
+	for _, m := range messages {
+		r.send(m)
+	}
+}
+
+// snapshotWritten tells that the file of a snapshot is durable.
+func (r *replica) snapshotWritten(now time.Duration, meta storage.SnapshotMeta) {
+	if meta.Index <= r.log.snapshot.Index || r.held != nil {
+		r.snapshots.taking = false // a newer one came from the leader
+		return
+	}
+	compact := meta.Index - min(meta.Index, keptEntries)
+	part := storage.GroupWrite{HardState: r.hard, Snapshot: &meta}
+	var term uint64
+	if compact >= r.log.first {
+		t, err := r.log.Term(compact)
+		if err != nil {
+			panic(fmt.Sprintf("group %d: term of %d behind the snapshot at %d: %v", r.group, compact, meta.Index, err))
+		}
+		part.CompactTo, part.CompactToTerm, term = compact, t, t
+	}
+	r.write(now, part, false, func() {
+		r.log.snapshot = meta
+		r.log.compact(compact, term)
+		r.snapshots.taking = false
+	})
+}
+
+// snapshotFailed tells that a snapshot could not be taken; the next one will
+// be tried when the log has grown again.
+func (r *replica) snapshotFailed() { r.snapshots = snapshotting{} }
+
+// restored gives the state of a snapshot that effects.install asked for.
+func (r *replica) restored(now time.Duration, meta storage.SnapshotMeta, install func()) {
+	rd := r.held
+	r.write(now, storage.GroupWrite{HardState: r.hard, Snapshot: &meta, Install: true, Entries: rd.Entries}, true, func() {
+		install()
+		r.log.install(meta)
+		r.log.append(rd.Entries)
+		r.disk.durable = r.log.last
+		r.committed = nil
+		r.applied, r.appliedTerm, r.conf = meta.Index, meta.Term, meta.ConfState
+		r.snapshots.bytes = 0
+		r.proposals.jumped(meta.Index)
+		r.advance()
+	})
+}
+
+// unreachable, snapshotSent and transfer pass on what the shell knows.
+func (r *replica) unreachable(node NodeID) { r.rn.ReportUnreachable(uint64(node)) }
+
+func (r *replica) snapshotSent(node NodeID, ok bool) {
+	status := raft.SnapshotFinish
+	if !ok {
+		status = raft.SnapshotFailure
+	}
+	r.rn.ReportSnapshot(uint64(node), status)
+}
+
+func (r *replica) transfer(to NodeID) {
+	if r.lead.term != 0 {
+		r.rn.TransferLeader(uint64(to))
+	}
+}
+
+// end finishes a turn and returns what is to be done.
+func (r *replica) end(now time.Duration) *effects {
+	r.stepAside(now)
+	for {
+		r.observe(now)
+		r.append()
+		r.takeReady(now)
+		r.observe(now) // an applied membership change may have ended it
+		r.answerReads(now)
+		r.snapshot()
+		proposals, wake := r.sm.Turn(now, r.gap)
+		r.gap, r.out.wake = 0, wake
+		if len(proposals) == 0 {
+			break
+		}
+		r.queue = append(r.queue, proposals...)
+	}
+	r.out.more = r.held == nil && r.rn.HasReady() || r.backlog() > 0
+	out := r.out
+	r.out = effects{}
+	return &out
+}
+
+// observe notices what raft became since the last look.
+func (r *replica) observe(now time.Duration) {
+	st := r.rn.BasicStatus()
+	leads := st.RaftState == raft.StateLeader && r.isVoter() && !r.lead.silent
+	if r.lead.term != 0 && (!leads || st.Term != r.lead.term) {
+		r.stepDown(now)
+	}
+	if leads && r.lead.term == 0 {
+		r.lead.term = st.Term
+	}
+	r.announce(now)
+}
+
+// announce tells the machine that it leads, once an entry of the term is
+// applied (R5).
+func (r *replica) announce(now time.Duration) {
+	if r.lead.term != 0 && !r.lead.announced && r.appliedTerm == r.lead.term {
+		r.lead.announced = true
+		r.sm.Lead(now, r.lead.term)
+	}
+}
+
+// isVoter tells whether the applied configuration names this replica as a
+// voter; one that it does not name neither leads nor answers (R5).
+func (r *replica) isVoter() bool { return slices.Contains(r.conf.Voters, r.id) }
+
+// stepDown fails all that waits for this leader (R5, R-time): queued proposals
+// were never appended, appended ones are followed in the log.
+func (r *replica) stepDown(now time.Duration) {
+	announced := r.lead.announced
+	r.lead = leadership{silent: r.lead.silent}
+	if announced {
+		r.sm.Follow()
+	}
+	r.proposals.lost(now)
+	r.failReads()
+}
+
+func (r *replica) notLeader() *NotLeaderError {
+	st := r.rn.BasicStatus()
+	lead := st.Lead
+	switch {
+	case st.LeadTransferee != 0:
+		lead = st.LeadTransferee
+	case lead == r.id && r.lead.term == 0:
+		lead = 0 // it is silent, or no voter any more
+	}
+	return &NotLeaderError{Group: r.group, Leader: NodeID(lead), Term: st.Term}
+}
+
+// append hands everything that waits to raft in one message. A leader whose
+// disk is behind takes nothing more; its heartbeats go on.
+func (r *replica) append() {
+	if len(r.queue) == 0 || r.lead.term != 0 && len(r.disk.open) >= maxOpenWrites {
+		return
+	}
+	queue := r.queue
+	r.queue = nil
+	if r.lead.term == 0 {
+		err := r.notLeader()
+		for _, p := range queue {
+			p.Done(nil, err)
+		}
+		return
+	}
+	entries := make([]raftpb.Entry, 0, len(queue))
+	kept := queue[:0]
+	for _, p := range queue {
+		if p.Term != 0 && p.Term != r.lead.term {
+			p.Done(nil, r.notLeader())
+			continue
+		}
+		entries = append(entries, raftpb.Entry{Data: p.Data})
+		kept = append(kept, p)
+	}
+	if len(entries) == 0 {
+		return
+	}
+	if err := r.rn.Step(raftpb.Message{Type: raftpb.MsgProp, From: r.id, Entries: entries}); err != nil {
+		refused := r.refusal()
+		for _, p := range kept {
+			p.Done(nil, refused)
+		}
+		return
+	}
+	for i, p := range kept {
+		// raft sets Index and Term in the entries it was given.
+		r.proposals.appended(entries[i].Index, entries[i].Term, p.Done)
+	}
+}
+
+// refusal says why raft took no proposals.
+func (r *replica) refusal() error {
+	if r.rn.BasicStatus().LeadTransferee != 0 {
+		return r.notLeader()
+	}
+	return ErrOverloaded
+}
+
+// takeReady takes what raft has ready, and applies what is durable.
+func (r *replica) takeReady(now time.Duration) {
+	for r.held == nil && r.backlog() < maxAppliedPerTurn && r.rn.HasReady() {
+		rd := r.rn.Ready()
+		if !raft.IsEmptyHardState(rd.HardState) {
+			r.hard = rd.HardState
+		}
+		if !raft.IsEmptySnap(rd.Snapshot) {
+			r.beginInstall(now, rd)
+			return
+		}
+		r.persist(now, rd)
+		for _, m := range rd.Messages {
+			r.sendOrHold(m)
+		}
+		for _, s := range rd.ReadStates {
+			r.confirm(s)
+		}
+		r.committed = append(r.committed, rd.CommittedEntries...)
+		if hasConfChange(rd.CommittedEntries) {
+			r.held = &rd
+		} else {
+			r.rn.Advance(rd)
+		}
+	}
+	r.apply(now)
+}
+
+// backlog is how many entries could be applied at once.
+func (r *replica) backlog() int {
+	if len(r.committed) == 0 || r.committed[0].Index > r.disk.durable {
+		return 0
+	}
+	return len(r.committed)
+}
+
+// persist asks for what a Ready changes. A commit index alone is worth no
+// write: it travels with the next one, and is learnt again after a crash.
+func (r *replica) persist(now time.Duration, rd raft.Ready) {
+	r.log.append(rd.Entries)
+	if !rd.MustSync {
+		return
+	}
+	vote := !raft.IsEmptyHardState(rd.HardState) && r.voteChanges(rd)
+	r.write(now, storage.GroupWrite{HardState: r.hard, Entries: rd.Entries}, vote, nil)
+}
+
+// voteChanges tells whether a Ready that must be synced changes Term or Vote;
+// MustSync without entries means just that.
+func (r *replica) voteChanges(rd raft.Ready) bool {
+	return rd.HardState.Term != r.log.hard.Term || rd.HardState.Vote != r.log.hard.Vote
+}
+
+func (r *replica) write(now time.Duration, part storage.GroupWrite, vote bool, then func()) {
+	part.Group = uint64(r.group)
+	r.log.hard = part.HardState
+	r.out.writes = append(r.out.writes, r.disk.submit(now, part, vote, then))
+	r.log.trim(r.disk.durable)
+}
+
+// beginInstall stops the pipeline until the snapshot of rd is installed.
+func (r *replica) beginInstall(now time.Duration, rd raft.Ready) {
+	meta, err := snapshotMeta(rd.Snapshot)
+	if err != nil {
+		panic(fmt.Sprintf("group %d: %v", r.group, err))
+	}
+	r.held = &rd
+	r.out.install = &meta
+	r.heard = now
+}
+
+// advance resumes the pipeline behind a held Ready.
+func (r *replica) advance() {
+	rd := r.held
+	r.held = nil
+	r.rn.Advance(*rd)
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		for _, m := range rd.Messages {
+			r.sendOrHold(m)
+		}
+	}
+}
+
+// sendOrHold sends a message now if it may leave beside unfinished writes:
+// only a leader's appends and heartbeats may (raft thesis §10.2.1), and not
+// beside a change of Term or Vote (R2). A leader whose disk hangs could not
+// hand over otherwise (R21), so its MsgTimeoutNow, which claims nothing of the
+// log, leaves too.
+func (r *replica) sendOrHold(m raftpb.Message) {
+	early := m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat || m.Type == raftpb.MsgTimeoutNow && r.lead.silent
+	if early && !r.disk.voteOpen() || !r.disk.hold(m) {
+		r.send(m)
+	}
+}
+
+// send lets a message leave, with a Commit no higher than what is durable
+// here: the library counts a leader's own entries before they are (R2).
+func (r *replica) send(m raftpb.Message) {
+	if r.lead.silent && m.Type != raftpb.MsgTimeoutNow && m.Type != raftpb.MsgApp {
+		return
+	}
+	m.Commit = min(m.Commit, r.disk.durable)
+	r.out.messages = append(r.out.messages, m)
+}
+
+func hasConfChange(ents []raftpb.Entry) bool {
+	for i := range ents {
+		if ents[i].Type != raftpb.EntryNormal {
+			return true
+		}
+	}
+	return false
+}
+
+// apply applies what is committed and durable here. In a group of one voter
+// raft commits entries before they are written, and a leader's own entries
+// may be committed by others first; both wait (etcd issue 14370).
+func (r *replica) apply(now time.Duration) {
+	n := 0
+	for n < len(r.committed) && n < maxAppliedPerTurn && r.committed[n].Index <= r.disk.durable {
+		r.applyEntry(now, &r.committed[n])
+		n++
+	}
+	r.committed = r.committed[n:]
+	if len(r.committed) == 0 {
+		r.committed = nil
+		if r.held != nil && raft.IsEmptySnap(r.held.Snapshot) {
+			r.advance()
+		}
+	}
+}
+
+func (r *replica) applyEntry(now time.Duration, e *raftpb.Entry) {
+	if e.Index != r.applied+1 {
+		panic(fmt.Sprintf("group %d: apply %d after %d", r.group, e.Index, r.applied))
+	}
+	var result any
+	switch {
+	case e.Type != raftpb.EntryNormal:
+		result = r.applyConfChange(e)
+	case len(e.Data) > 0:
+		result = r.sm.Apply(now, Entry{Index: e.Index, Term: e.Term, Data: e.Data})
+	}
+	r.applied, r.appliedTerm = e.Index, e.Term
+	r.snapshots.bytes += uint64(e.Size())
+	r.announce(now)
+	var notDone error
+	if len(r.proposals.orphans) > 0 {
+		notDone = r.notLeader()
+	}
+	r.proposals.applied(e.Index, e.Term, result, notDone)
+}
+
+// applyConfChange passes every membership change to raft, refused ones
+// (which raft made empty) too (R21).
+func (r *replica) applyConfChange(e *raftpb.Entry) any {
+	var cc raftpb.ConfChangeV2
+	if e.Type == raftpb.EntryConfChange {
+		var v1 raftpb.ConfChange
+		if err := v1.Unmarshal(e.Data); err != nil {
+			panic(fmt.Sprintf("group %d: membership change at %d: %v", r.group, e.Index, err))
+		}
+		cc = v1.AsV2()
+	} else if err := cc.Unmarshal(e.Data); err != nil {
+		panic(fmt.Sprintf("group %d: membership change at %d: %v", r.group, e.Index, err))
+	}
+	r.conf = *r.rn.ApplyConfChange(cc)
+	return r.conf
+}
+
+// answerReads asks for a confirmation if none is under way, and answers the
+// queries of one that is confirmed and applied.
+func (r *replica) answerReads(now time.Duration) {
+	if r.lead.term == 0 {
+		r.failReads()
+		return
+	}
+	if !r.lead.announced {
+		return // nothing is confirmed before an entry of the own term is applied (R5)
+	}
+	r.finishRound(now)
+	switch rd := r.reads.round; {
+	case rd == nil && len(r.reads.waiting) > 0:
+		r.ask(now, &round{term: r.lead.term, queries: r.reads.waiting})
+		r.reads.waiting = nil
+	case rd != nil && !rd.confirmed && now-rd.asked > 2*r.opts.tick:
+		r.ask(now, rd) // raft drops such requests silently: again, with a new context
+	}
+}
+
+// ask begins a confirmation: a heartbeat round that starts after all its
+// queries were received.
+func (r *replica) ask(now time.Duration, rd *round) {
+	ctx := r.reads.contexts.next()
+	rd.context, rd.asked = string(ctx), now
+	r.reads.round = rd
+	r.rn.ReadIndex(ctx)
+	r.takeReady(now) // the heartbeats leave in this turn; a lone voter confirms at once
+	r.finishRound(now)
+}
+
+// confirm takes raft's word that this replica still led when asked.
+func (r *replica) confirm(s raft.ReadState) {
+	if rd := r.reads.round; rd != nil && rd.term == r.lead.term && rd.context == string(s.RequestCtx) {
+		rd.index, rd.confirmed = s.Index, true
+	}
+}
+
+func (r *replica) finishRound(now time.Duration) {
+	rd := r.reads.round
+	if rd == nil || !rd.confirmed || r.applied < rd.index || !r.isVoter() {
+		return
+	}
+	r.reads.round = nil
+	r.heard = now
+	for _, q := range rd.queries {
+		q.done(r.sm.Query(now, q.received, q.query), nil)
+	}
+}
+
+func (r *replica) failReads() {
+	if r.reads.round == nil && len(r.reads.waiting) == 0 {
+		return
+	}
+	failed := r.reads.waiting
+	if r.reads.round != nil {
+		failed = append(r.reads.round.queries, failed...)
+	}
+	r.reads.waiting, r.reads.round = nil, nil
+	err := r.notLeader()
+	for _, q := range failed {
+		q.done(nil, err)
+	}
+}
+
+// snapshot takes one when the log has outgrown the last one and the bound.
+func (r *replica) snapshot() {
+	if r.snapshots.taking || r.held != nil || r.snapshots.bytes < max(r.opts.snapshotBytes, r.log.snapshot.Size) {
+		return
+	}
+	r.snapshots = snapshotting{taking: true}
+	r.out.take = &takeSnapshot{
+		meta:  storage.SnapshotMeta{Index: r.applied, Term: r.appliedTerm, ConfState: r.conf},
+		state: r.sm.Snapshot(),
+	}
+}
+
+// stepAside hands leadership on when the disk hangs: the library has no
+// step-down, so the most advanced voter is asked to take over and this leader
+// falls silent until its write returns (R21; etcd issues 13527, 15247).
+func (r *replica) stepAside(now time.Duration) {
+	if r.lead.term == 0 || r.disk.hangs(now) <= r.opts.election() {
+		return
+	}
+	var best, match uint64
+	r.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		if id != r.id && typ == raft.ProgressTypePeer && pr.RecentActive && pr.Match >= match {
+			best, match = id, pr.Match
+		}
+	})
+	if best == 0 {
+		return // nobody could do better
+	}
+	r.rn.TransferLeader(best)
+	r.lead.silent = true
+}
+
+// stop fails everything that waits.
+func (r *replica) stop(now time.Duration) {
+	if r.lead.term != 0 {
+		r.stepDown(now)
+	}
+	for _, p := range r.queue {
+		p.Done(nil, ErrStopped)
+	}
+	r.queue = nil
+	r.failReads()
+	r.proposals.stop()
+}
+
+// initialState makes what a new group begins with: a snapshot of the empty
+// state at index 1 whose configuration names the voters, the same on each of
+// them. It takes the place of raft's Bootstrap entries.
+func initialState(group GroupID, voters []NodeID, sm StateMachine, store storage.Store) (storage.GroupState, error) {
+	meta := storage.SnapshotMeta{Index: 1, Term: 1}
+	for _, v := range voters {
+		meta.ConfState.Voters = append(meta.ConfState.Voters, uint64(v))
+	}
+	if err := writeSnapshot(store, group, &meta, sm.Snapshot()); err != nil {
+		return storage.GroupState{}, err
+	}
+	hard := raftpb.HardState{Term: 1, Commit: 1}
+	part := storage.GroupWrite{Group: uint64(group), HardState: hard, Snapshot: &meta, Install: true}
+	if err := store.Write([]storage.GroupWrite{part}, true); err != nil {
+		return storage.GroupState{}, fmt.Errorf("group %d: %w", group, err)
+	}
+	return storage.GroupState{Group: uint64(group), HardState: hard, Snapshot: meta, First: 2, Last: 1, FirstTerm: 1}, nil
+}
+
+// writeSnapshot writes a state to its file and completes meta.
+func writeSnapshot(store storage.Store, group GroupID, meta *storage.SnapshotMeta, state Snapshot) error {
+	w, err := store.CreateSnapshot(uint64(group), meta.Index)
+	if err != nil {
+		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
+	}
+	if err := state.Encode(w); err != nil {
+		w.Abort()
+		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
+	}
+	if meta.Size, meta.Checksum, err = w.Close(); err != nil {
+		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
+	}
+	return nil
+}
+
+// readSnapshot restores a machine from a snapshot's file.
+func readSnapshot(store storage.Store, group GroupID, meta storage.SnapshotMeta, sm StateMachine) (install func(), err error) {
+	f, err := store.OpenSnapshot(uint64(group), meta)
+	if err != nil {
+		return nil, fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
+	}
+	install, err = sm.Restore(f)
+	if err == nil {
+		_, err = io.Copy(io.Discard, f) // to the end, where size and checksum are compared
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
+	}
+	return install, nil
+}
