@@ -56,7 +56,11 @@ type GroupState struct {
 	FirstTerm uint64
 }
 
-// GroupWrite changes one group. Its parts are atomic.
+// GroupWrite changes one group. Its parts are atomic, and take effect in this
+// order: an installed snapshot, entries, a snapshot of the own log, compaction,
+// hard state. A write that would break a rule of the log (a hole, an append over
+// committed entries, a commit behind the log's end) is refused, and as it is a
+// bug or corruption, that too is final.
 type GroupWrite struct {
 	Group uint64
 	// HardState is written unless it is empty.
@@ -78,10 +82,13 @@ type GroupWrite struct {
 type Store interface {
 	// Groups lists what is there, in the order of group ids.
 	Groups() ([]GroupState, error)
-	// Write applies all parts atomically, with one fsync if sync is set.
+	// Write applies all parts atomically, with one fsync if sync is set, even
+	// if writes is empty. A group comes at most once. The store keeps the data
+	// of entries, which may not change any more.
 	Write(writes []GroupWrite, sync bool) error
 	// Entries returns the entries of [lo, hi), cut off at maxBytes but at
-	// least one; ErrCompacted and ErrUnavailable as in raft.Storage.
+	// least one; ErrCompacted and ErrUnavailable as in raft.Storage. They may
+	// not be written to.
 	Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error)
 	// DropGroup removes all that a group has.
 	DropGroup(group uint64) error

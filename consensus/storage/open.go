@@ -1,0 +1,253 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/rs/zerolog"
+	"go.etcd.io/etcd/raft/v3/raftpb"
+)
+
+// Sizes of Pebble for a log: entries are written once, soon compacted away
+// behind a snapshot, and rarely read.
+const (
+	// memTableBytes is also the size of a WAL. Most entries are deleted before
+	// their memtable is flushed, and then never reach a table.
+	memTableBytes = 64 << 20
+	// maxMemTables bounds what waits to be flushed before writes are stalled.
+	maxMemTables = 4
+	// cacheBytes is small, as what is read is mostly the tail in memory.
+	cacheBytes = 8 << 20
+	// Tables in level 0 are disjoint in keys but for the hard states; writes
+	// need not stall because of them.
+	l0Compaction = 4
+	l0StopWrites = 1000
+)
+
+// snapshotsDir is where snapshot files lie within the data directory.
+const snapshotsDir = "snapshots"
+
+// OpenPebble opens the store in cfg.Dir, or makes it. ErrCorrupt comes when
+// what is there cannot be trusted.
+func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
+	s := &Pebble{fuse: newFuse(cfg.FS), dir: cfg.Dir, groups: make(map[uint64]*group)}
+	if err := s.lock(cfg); err != nil {
+		return nil, err
+	}
+	// Pebble retries a flush for ever even while it opens, so nothing waits for
+	// this goroutine once the fuse has blown; it is then stopped at the disk.
+	opened := make(chan error, 1)
+	go func() { opened <- s.open(cfg) }()
+	var err error
+	select {
+	case err = <-opened:
+	case <-s.fuse.done:
+		err = s.fuse.err()
+	}
+	if err != nil {
+		err = errors.Join(err, s.dirLock.Close())
+		if errors.Is(err, ErrCorrupt) || pebble.IsCorruptionError(err) {
+			return nil, corruptStore(cfg.Dir, err)
+		}
+		return nil, fmt.Errorf("open data directory %s: %w", cfg.Dir, err)
+	}
+	return s, nil
+}
+
+// lock makes the data directory and locks it. The lock is not Pebble's, so that
+// it can be released whatever state Pebble is in.
+func (s *Pebble) lock(cfg PebbleConfig) error {
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, "LOCK"))
+	switch {
+	case err == nil:
+		s.dirLock = lock
+		return nil
+	// The last is how vfs.Default names a lock of the same process.
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), err.Error() == "lock held by current process":
+		return fmt.Errorf("data directory %s is in use by another lockd", cfg.Dir)
+	default:
+		return fmt.Errorf("lock data directory %s: %w", cfg.Dir, err)
+	}
+}
+
+// corruptStore says what to do about a store that is damaged.
+func corruptStore(dir string, err error) error {
+	if !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return fmt.Errorf("data directory %s: %w; this node's data cannot be trusted: stop it, move %s aside, "+
+		"and let the node join again under a new name (a new raft id)", dir, err, dir)
+}
+
+func (s *Pebble) open(cfg PebbleConfig) (err error) {
+	if s.db, err = openDB(cfg, s.fuse); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil && s.fuse.err() == nil {
+			err = errors.Join(err, s.db.Close())
+		}
+	}()
+	if err := s.load(); err != nil {
+		return err
+	}
+	metas := make(map[uint64]SnapshotMeta)
+	for id, g := range s.groups {
+		if g.state.Snapshot.Index != 0 {
+			metas[id] = g.state.Snapshot
+		}
+	}
+	s.snapshots, err = openSnapshotDir(s.fuse, s.fuse.PathJoin(cfg.Dir, snapshotsDir), metas)
+	if err != nil {
+		return err
+	}
+	s.batch = s.db.NewBatch()
+	return s.fuse.arm(cfg.OnFatal)
+}
+
+// openDB opens Pebble, twice if its present WAL was begun in an old format.
+func openDB(cfg PebbleConfig, fs *fuse) (*pebble.DB, error) {
+	before, err := pebble.Peek(cfg.Dir, fs)
+	if err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(cfg.Dir, options(cfg, fs))
+	if err != nil || before.Exists && before.FormatMajorVersion >= pebble.FormatNewest {
+		return db, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return pebble.Open(cfg.Dir, options(cfg, fs))
+}
+
+func options(cfg PebbleConfig, fs *fuse) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          fs,
+		Logger:                      logger{cfg.Logger, fs},
+		FormatMajorVersion:          pebble.FormatNewest,
+		CacheSize:                   cacheBytes,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: maxMemTables,
+		L0CompactionThreshold:       l0Compaction,
+		L0StopWritesThreshold:       l0StopWrites,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) {
+				fs.blow(fmt.Errorf("storage: background work in %s: %w", cfg.Dir, err))
+			},
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				fs.blow(corruptStore(cfg.Dir, fmt.Errorf("%s: %w", info.Path, info.Details)))
+			},
+		},
+	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	return o
+}
+
+// logger is Pebble's way to us.
+type logger struct {
+	log  zerolog.Logger
+	fuse *fuse
+}
+
+func (l logger) Infof(format string, args ...any) {
+	if e := l.log.Debug(); e.Enabled() {
+		e.Msgf(format, args...)
+	}
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error().Msgf(format, args...)
+}
+
+// Fatalf is called by Pebble when it cannot go on, and in places expects that
+// the process ends. Ours ends a moment later; until then the fuse keeps the
+// disk as it is.
+func (l logger) Fatalf(format string, args ...any) {
+	l.fuse.blow(fmt.Errorf("storage: "+format, args...))
+}
+
+// load reads the state of all groups, and verifies that their logs are whole.
+func (s *Pebble) load() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceGroup}, UpperBound: []byte{spaceGroup + 1}})
+	if err != nil {
+		return err
+	}
+	for valid := it.First(); valid; valid = it.Next() {
+		if err := s.loadRecord(it); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	for _, g := range s.groups {
+		if err := g.state.check(); err != nil {
+			return fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// loadRecord takes in the record at which it stands.
+func (s *Pebble) loadRecord(it *pebble.Iterator) error {
+	key, err := decodeGroupKey(it.Key())
+	if err != nil {
+		return err
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	g := s.groups[key.Group]
+	if g == nil {
+		g = &group{state: newGroupState(key.Group), sizes: entrySizes{first: 1}}
+		s.groups[key.Group] = g
+	}
+	switch key.Kind {
+	case kindHardState:
+		var hs raftpb.HardState
+		if err := hs.Unmarshal(value); err != nil {
+			return fmt.Errorf("hard state of group %d: %w: %w", key.Group, err, ErrCorrupt)
+		}
+		g.state.HardState = hs
+	case kindSnapshot:
+		meta, err := decodeSnapshotMeta(value)
+		if err != nil {
+			return fmt.Errorf("group %d: %w", key.Group, err)
+		}
+		g.state.Snapshot = meta
+	case kindCompacted:
+		index, term, err := decodeCompacted(value)
+		if err != nil {
+			return fmt.Errorf("group %d: %w", key.Group, err)
+		}
+		g.clear(index + 1)
+		g.state.FirstTerm = term
+	case kindEntry:
+		if key.Index != g.state.Last+1 {
+			return fmt.Errorf("group %d: entry %d follows entry %d: %w", key.Group, key.Index, g.state.Last, ErrCorrupt)
+		}
+		g.state.Last++
+		g.sizes.push(len(value))
+	}
+	return nil
+}
+
+func sortedStates(groups map[uint64]*group) []GroupState {
+	states := make([]GroupState, 0, len(groups))
+	for _, g := range groups {
+		g.mu.RLock()
+		states = append(states, g.state)
+		g.mu.RUnlock()
+	}
+	slices.SortFunc(states, func(a, b GroupState) int { return cmp.Compare(a.Group, b.Group) })
+	return states
+}
