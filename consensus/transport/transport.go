@@ -1,66 +1,243 @@
 // Package transport carries what nodes say to each other over gRPC: raft
 // messages of all groups in batches on one stream per pair of nodes and
-// direction, forwarded requests on a second stream, snapshots on streams of
-// their own, so that neither delays a heartbeat.
+// direction, forwarded requests on a second stream, snapshots on connections
+// of their own, so that neither delays a heartbeat.
 //
 // It delivers and decides nothing: messages may be lost, and callers live with
 // that.
+//
+// Rules kept by a Transport:
+//  1. messages that arrive over one link do so in the order sent;
+//  2. each Call ends once: by its answer, an error, or its cancel;
+//  3. each snapshot ends once, by its done;
+//  4. nothing is called from within Send, Call or SendSnapshot before Close;
+//  5. after Close no goroutine of it is left, and nothing more arrives.
+//
+// All methods may be called from any goroutine.
 package transport
 
 import (
+	"context"
 	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
 
-	"go.etcd.io/etcd/raft/v3/raftpb"
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
 )
 
-// Hello is how a process introduces itself on every stream.
-type Hello struct {
-	Cluster string // id of its cluster; empty before it knows one
-	Name    string // --name
-	Node    uint64 // raft id
-	Store   string // random id of its data directory, made when that was new
-	Boot    uint64 // random id of this process
-	// Listen and PeerListen are the addresses under which others reach it.
-	Listen     string
-	PeerListen string
-	Version    string
+// Transport is one node's end of all links to its peers.
+type Transport struct {
+	cfg      Config
+	handler  Handler
+	log      zerolog.Logger
+	server   *grpc.Server
+	courier  *courier
+	presence *presence
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // all goroutines but gRPC's and the courier
+
+	mu      sync.RWMutex
+	self    Hello
+	peers   map[uint64]*peer
+	started bool
+	closed  bool
 }
 
-// GroupMessage is a raft message of one group.
-type GroupMessage struct {
-	Group   uint64
-	Message raftpb.Message
+// New returns a Transport that does nothing before Start.
+func New(cfg Config, h Handler) (*Transport, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Dialer == nil {
+		cfg.Dialer = dialTCP
+	}
+	t := &Transport{
+		cfg:      cfg,
+		handler:  h,
+		log:      cfg.Logger,
+		courier:  newCourier(),
+		presence: &presence{handler: h, count: make(map[uint64]int)},
+		self:     cfg.Self,
+		peers:    make(map[uint64]*peer),
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.server = newServer(t)
+	for node, addr := range cfg.Peers {
+		t.SetPeer(node, addr)
+	}
+	return t, nil
 }
 
-// SnapshotHeader precedes the bytes of a snapshot.
-type SnapshotHeader struct {
-	Group    uint64
-	Message  raftpb.Message // the MsgSnap that it belongs to
-	Size     uint64
-	Checksum uint64 // xxhash64
+// Start accepts peers and connects to them. It may be called once.
+func (t *Transport) Start() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.started || t.closed {
+		return
+	}
+	t.started = true
+	go t.courier.run()
+	t.wg.Go(t.serve)
+	for _, p := range t.peers {
+		t.wg.Go(p.run)
+	}
 }
 
-// Handler takes what arrives. Its methods are called from many goroutines and,
-// but for ReceiveSnapshot, must not block.
-type Handler interface {
-	// CheckPeer refuses a process that must not talk to this one (another
-	// cluster's, another name's data); the error's text reaches the refused.
-	CheckPeer(h Hello) error
-	// ReceiveMessages gets a batch in the order sent. It may keep msgs.
-	ReceiveMessages(from uint64, msgs []GroupMessage)
-	// ReceiveRequest gets a forwarded request. reply is called at most once,
-	// from any goroutine; cancel, if not nil, is called when the caller gives
-	// up or its link breaks before the reply.
-	ReceiveRequest(from Hello, payload []byte, reply func(payload []byte)) (cancel func())
-	// ReceiveSnapshot reads a snapshot to its end and returns when it is
-	// durable; the error goes to the sender.
-	ReceiveSnapshot(from uint64, h SnapshotHeader, r io.Reader) error
-	// PeerUp and PeerDown tell of processes whose links to this one open and
-	// close (the last of several). Calls for one Boot are in order.
-	PeerUp(h Hello)
-	PeerDown(h Hello)
-	// Unreachable tells that raft messages to a node were dropped.
-	Unreachable(to uint64)
-	// Refused tells that a peer refused this process, and why.
-	Refused(by uint64, reason string)
+// serve accepts connections until Close.
+func (t *Transport) serve() {
+	if err := t.server.Serve(t.cfg.Listener); err != nil && t.ctx.Err() == nil {
+		t.log.Error().Err(err).Msg("peer listener failed")
+	}
+}
+
+// Close breaks all links, ends all calls and snapshots and waits until nothing
+// of the Transport runs any more. It must not be called by a Handler.
+func (t *Transport) Close() {
+	t.mu.Lock()
+	closed := t.closed
+	t.closed = true
+	started := t.started
+	t.mu.Unlock()
+	if closed {
+		return
+	}
+	t.cancel()
+	t.server.Stop()
+	if !started {
+		t.cfg.Listener.Close()
+	}
+	t.wg.Wait()
+	t.courier.stop()
+	if !started {
+		t.courier.run()
+	}
+	<-t.courier.done
+}
+
+// SetSelf changes how this process introduces itself from now on. Streams that
+// are open are left alone.
+func (t *Transport) SetSelf(change func(*Hello)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.self)
+}
+
+func (t *Transport) hello() Hello {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.self
+}
+
+// SetPeer adds a peer, or changes its address, which breaks the link that
+// there was.
+func (t *Transport) SetPeer(node uint64, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || node == t.self.Node {
+		return
+	}
+	if old := t.peers[node]; old != nil {
+		if old.addr == addr {
+			return
+		}
+		old.cancel()
+	}
+	p := newPeer(t, node, addr)
+	t.peers[node] = p
+	if t.started {
+		t.wg.Go(p.run)
+	}
+}
+
+// RemovePeer breaks the link to a node and forgets it. The node's own links to
+// this one go on while Handler.CheckPeer lets it.
+func (t *Transport) RemovePeer(node uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[node]; p != nil {
+		p.cancel()
+		delete(t.peers, node)
+	}
+}
+
+// peer returns nil for a node that is not known.
+func (t *Transport) peer(node uint64) *peer {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.peers[node]
+}
+
+// Send sends raft messages to a node, or drops them. It does not block, and
+// keeps nothing of msgs.
+func (t *Transport) Send(to uint64, msgs []GroupMessage) {
+	if p := t.peer(to); p != nil {
+		p.send(msgs)
+		return
+	}
+	t.courier.post(func() { t.handler.Unreachable(to) })
+}
+
+// Call has a node serve a request. done gets the answer, or ErrUnreachable,
+// ErrOverloaded or ErrTooLarge, which mean that the node has not got the
+// request, or ErrLinkLost, which leaves that open. done must not block; the
+// answer shares memory with others of its batch. payload is copied.
+//
+// cancel gives up: unless it has begun already, done is not called any more.
+func (t *Transport) Call(to uint64, payload []byte, done func([]byte, error)) (cancel func()) {
+	err := ErrUnreachable
+	if p := t.peer(to); p != nil {
+		if cancel, err = p.call(payload, done); err == nil {
+			return cancel
+		}
+	}
+	var once sync.Once
+	t.courier.post(func() { once.Do(func() { done(nil, err) }) })
+	return func() { once.Do(func() {}) }
+}
+
+// SendSnapshot sends a snapshot on a connection of its own. r is read until
+// done is called, which it is in every case: with nil when the receiver has
+// made the snapshot durable.
+func (t *Transport) SendSnapshot(to uint64, h SnapshotHeader, r io.Reader, done func(error)) {
+	t.mu.RLock()
+	p := t.peers[to]
+	ok := p != nil && t.started && !t.closed
+	if ok {
+		t.wg.Go(func() { done(p.sendSnapshot(h, r)) })
+	}
+	t.mu.RUnlock()
+	if !ok {
+		t.courier.post(func() { done(ErrUnreachable) })
+	}
+}
+
+// PeerStatus is what is known of a peer.
+type PeerStatus struct {
+	Node uint64
+	Addr string
+	// Connected tells whether there is a link to it.
+	Connected bool
+	// Hello is how it last introduced itself; zero if it never did.
+	Hello Hello
+	// LastHeard is when anything last came from it; zero if nothing ever did.
+	LastHeard time.Time
+	// Sent counts the raft messages given to the link, Dropped those that were
+	// not.
+	Sent, Dropped uint64
+}
+
+// Peers returns all peers, in the order of their ids.
+func (t *Transport) Peers() []PeerStatus {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	list := make([]PeerStatus, 0, len(t.peers))
+	for _, node := range slices.Sorted(maps.Keys(t.peers)) {
+		list = append(list, t.peers[node].status())
+	}
+	return list
 }
