@@ -98,13 +98,7 @@ func (s *Pebble) open(cfg PebbleConfig) (err error) {
 	if err := s.load(); err != nil {
 		return err
 	}
-	metas := make(map[uint64]SnapshotMeta)
-	for id, g := range s.groups {
-		if g.state.Snapshot.Index != 0 {
-			metas[id] = g.state.Snapshot
-		}
-	}
-	s.snapshots, err = openSnapshotDir(s.fuse, s.fuse.PathJoin(cfg.Dir, snapshotsDir), metas)
+	s.snapshots, err = openSnapshotDir(cfg, s.fuse, s.groups)
 	if err != nil {
 		return err
 	}
@@ -208,7 +202,7 @@ func (s *Pebble) loadRecord(it *pebble.Iterator) error {
 	}
 	g := s.groups[key.Group]
 	if g == nil {
-		g = &group{state: newGroupState(key.Group), sizes: entrySizes{first: 1}}
+		g = newGroup(key.Group)
 		s.groups[key.Group] = g
 	}
 	switch key.Kind {
@@ -229,8 +223,8 @@ func (s *Pebble) loadRecord(it *pebble.Iterator) error {
 		if err != nil {
 			return fmt.Errorf("group %d: %w", key.Group, err)
 		}
-		g.clear(index + 1)
-		g.state.FirstTerm = term
+		g.state.First, g.state.Last, g.state.FirstTerm = index+1, index, term
+		g.sizes.first = index + 1
 	case kindEntry:
 		if key.Index != g.state.Last+1 {
 			return fmt.Errorf("group %d: entry %d follows entry %d: %w", key.Group, key.Index, g.state.Last, ErrCorrupt)

@@ -97,20 +97,18 @@ func (s *Pebble) Write(writes []GroupWrite, sync bool) error {
 		return err
 	}
 	for i := range writes {
-		g, w := s.parts[i], &writes[i]
-		old := g.state.Snapshot
-		g.advance(w)
-		if w.Snapshot != nil {
-			if err := s.snapshots.replaced(w.Group, old, *w.Snapshot); err != nil {
-				return s.fail(err)
-			}
+		s.parts[i].advance(&writes[i])
+	}
+	for i := range writes {
+		s.parts[i].publish()
+		if w := &writes[i]; w.Snapshot != nil {
+			s.snapshots.named(w.Group, s.parts[i].staged.Snapshot)
 		}
 	}
 	return nil
 }
 
-// stage puts writes into the batch, and the groups with the states that they
-// will then have into parts.
+// stage puts writes into the batch, and their groups into parts.
 func (s *Pebble) stage(writes []GroupWrite) error {
 	s.batch.Reset()
 	s.parts = s.parts[:0]
@@ -119,16 +117,15 @@ func (s *Pebble) stage(writes []GroupWrite) error {
 		w := &writes[i]
 		g := s.group(w.Group)
 		if g == nil {
-			g = &group{state: newGroupState(w.Group), sizes: entrySizes{first: 1}}
+			g = newGroup(w.Group)
 			s.mu.Lock()
 			s.groups[w.Group] = g
 			s.mu.Unlock()
 		}
-		if g.write == s.writes {
-			return fmt.Errorf("group %d comes twice", w.Group)
+		if g.write != s.writes {
+			g.write, g.staged = s.writes, g.state
 		}
-		g.write = s.writes
-		next, err := g.state.next(w)
+		next, err := g.staged.next(w)
 		if err != nil {
 			return err
 		}
@@ -137,11 +134,11 @@ func (s *Pebble) stage(writes []GroupWrite) error {
 				return err
 			}
 		}
-		g.staged = next
-		s.parts = append(s.parts, g)
-		if err := s.encode(w, g.state, next); err != nil {
+		if err := s.encode(w, g.staged, next); err != nil {
 			return err
 		}
+		g.staged = next
+		s.parts = append(s.parts, g)
 	}
 	return nil
 }
@@ -265,20 +262,13 @@ func (s *Pebble) Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error)
 	if g == nil {
 		return nil, ErrUnavailable
 	}
-	g.mu.RLock()
-	err := g.state.bounds(lo, hi)
-	entries, ok := g.tail.read(lo, hi, maxBytes)
-	g.mu.RUnlock()
-	if err != nil || ok || lo >= hi {
-		return entries, err
+	if err := g.bounds(lo, hi); err != nil || lo >= hi {
+		return nil, err
 	}
-	entries, err = s.readEntries(group, lo, hi, maxBytes)
-	if err != nil && errors.Is(err, ErrCorrupt) {
-		// A write may have taken the entries away meanwhile.
-		g.mu.RLock()
-		gone := g.state.bounds(lo, hi)
-		g.mu.RUnlock()
-		if gone != nil {
+	entries, err := s.readEntries(group, lo, hi, maxBytes)
+	if errors.Is(err, ErrCorrupt) {
+		// A Write may have taken the entries away meanwhile.
+		if gone := g.bounds(lo, hi); gone != nil {
 			return nil, gone
 		}
 	}
@@ -340,8 +330,7 @@ func (s *Pebble) DropGroup(id uint64) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	g := s.group(id)
-	if g == nil {
+	if s.group(id) == nil {
 		return nil
 	}
 	s.mu.Lock()
@@ -355,7 +344,8 @@ func (s *Pebble) DropGroup(id uint64) error {
 	if err := s.commit(true); err != nil {
 		return err
 	}
-	return s.snapshots.drop(id, g.state.Snapshot)
+	s.snapshots.drop(id)
+	return nil
 }
 
 func (s *Pebble) CreateSnapshot(group, index uint64) (SnapshotWriter, error) {
@@ -371,10 +361,8 @@ func (s *Pebble) OpenSnapshot(group uint64, meta SnapshotMeta) (io.ReadCloser, e
 		return r, err
 	}
 	if g := s.group(group); g != nil {
-		g.mu.RLock()
-		defer g.mu.RUnlock()
-		if now := g.state.Snapshot; now.Index == meta.Index && now.Checksum == meta.Checksum {
-			return nil, fmt.Errorf("snapshot %s is missing: %w", s.snapshots.path(group, meta), ErrCorrupt)
+		if now := g.snapshot(); now.Index == meta.Index && now.Checksum == meta.Checksum {
+			return nil, fmt.Errorf("snapshot %s is missing: %w", s.snapshots.path(group, meta.Index, meta.Checksum), ErrCorrupt)
 		}
 	}
 	return nil, fmt.Errorf("snapshot of group %d at %d was replaced: %w", group, meta.Index, ErrUnavailable)

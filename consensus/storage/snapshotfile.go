@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -28,61 +29,62 @@ func isSnapshotFile(name string) bool {
 
 // snapshotDir is the directory of snapshot files. A file is written under a
 // temporary name, made durable, and then takes its name, which has its
-// checksum in it: so a file that is referred to is never written over, not
-// even by another snapshot at the same index.
+// checksum in it: so a file that is referred to is never written over by a
+// different one, not even by another snapshot at the same index.
 type snapshotDir struct {
 	fs  vfs.FS
 	dir string
+	log zerolog.Logger
 
-	mu sync.Mutex
-	// temps numbers the temporary files.
-	temps uint64
-	// unnamed are the complete files that no Write has named yet, with their
-	// groups.
-	unnamed map[string]snapshotID
+	mu    sync.Mutex
+	temps uint64 // numbers the temporary files
+	// files are the complete ones by path.
+	files map[string]*snapshotFile
 }
 
-type snapshotID struct {
+// snapshotFile is a complete file. It goes when another file of its group has
+// been named by a Write, unless a younger snapshot is in it.
+type snapshotFile struct {
 	group, index uint64
+	named        bool
+	// writers counts those who have written this very file and may still abort.
+	writers int
 }
 
-func (d *snapshotDir) path(group uint64, meta SnapshotMeta) string {
-	return d.fs.PathJoin(d.dir, fmt.Sprintf("%016x-%016x-%016x%s", group, meta.Index, meta.Checksum, snapshotSuffix))
+func (d *snapshotDir) path(group, index, checksum uint64) string {
+	return d.fs.PathJoin(d.dir, fmt.Sprintf("%016x-%016x-%016x%s", group, index, checksum, snapshotSuffix))
 }
 
-// openSnapshotDir makes dir if need be, checks that the files of metas are
-// there, and removes all else.
-func openSnapshotDir(fs vfs.FS, dir string, metas map[uint64]SnapshotMeta) (*snapshotDir, error) {
-	d := &snapshotDir{fs: fs, dir: dir, unnamed: make(map[string]snapshotID)}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make snapshot directory %s: %w", dir, err)
+// openSnapshotDir makes the directory if need be, checks that the files which
+// groups name are there, and removes all others.
+func openSnapshotDir(cfg PebbleConfig, fs vfs.FS, groups map[uint64]*group) (*snapshotDir, error) {
+	d := &snapshotDir{
+		fs: fs, dir: fs.PathJoin(cfg.Dir, snapshotsDir), log: cfg.Logger, files: make(map[string]*snapshotFile),
 	}
-	if err := syncDir(fs, fs.PathDir(dir)); err != nil {
+	if err := fs.MkdirAll(d.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make snapshot directory: %w", err)
+	}
+	if err := syncDir(fs, cfg.Dir); err != nil {
 		return nil, err
 	}
-	named := make(map[string]bool)
-	for group, meta := range metas {
-		path := d.path(group, meta)
-		info, err := fs.Stat(path)
-		switch {
-		case oserror.IsNotExist(err):
-			return nil, fmt.Errorf("snapshot file %s is missing: %w", path, ErrCorrupt)
-		case err != nil:
-			return nil, fmt.Errorf("snapshot file: %w", err)
-		case uint64(info.Size()) != meta.Size:
-			return nil, fmt.Errorf("snapshot file %s has %d bytes instead of %d: %w", path, info.Size(), meta.Size, ErrCorrupt)
+	for id, g := range groups {
+		meta := g.state.Snapshot
+		if meta.Index == 0 {
+			continue
 		}
-		named[fs.PathBase(path)] = true
+		if err := d.have(id, meta); err != nil {
+			return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
+		d.files[d.path(id, meta.Index, meta.Checksum)] = &snapshotFile{group: id, index: meta.Index, named: true}
 	}
-	names, err := fs.List(dir)
+	names, err := fs.List(d.dir)
 	if err != nil {
-		return nil, fmt.Errorf("list snapshot directory %s: %w", dir, err)
+		return nil, fmt.Errorf("list snapshot directory: %w", err)
 	}
 	for _, name := range names {
-		if !named[name] && isSnapshotFile(name) {
-			if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
-				return nil, fmt.Errorf("remove unused snapshot: %w", err)
-			}
+		path := fs.PathJoin(d.dir, name)
+		if d.files[path] == nil && isSnapshotFile(name) {
+			d.remove(path)
 		}
 	}
 	return d, nil
@@ -110,77 +112,72 @@ func (d *snapshotDir) create(group, index uint64) (*snapshotWriter, error) {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: snapshotSyncBytes})
-	return &snapshotWriter{dir: d, id: snapshotID{group, index}, temp: temp, file: f, hash: xxhash.New()}, nil
+	return &snapshotWriter{dir: d, group: group, index: index, temp: temp, file: f, hash: xxhash.New()}, nil
 }
 
 // have tells whether the file of meta is there.
 func (d *snapshotDir) have(group uint64, meta SnapshotMeta) error {
-	info, err := d.fs.Stat(d.path(group, meta))
-	if err != nil {
-		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	if uint64(info.Size()) != meta.Size {
-		return fmt.Errorf("group %d: snapshot at %d has %d bytes instead of %d", group, meta.Index, info.Size(), meta.Size)
+	path := d.path(group, meta.Index, meta.Checksum)
+	info, err := d.fs.Stat(path)
+	switch {
+	case oserror.IsNotExist(err):
+		return fmt.Errorf("snapshot %s is missing", path)
+	case err != nil:
+		return fmt.Errorf("snapshot: %w", err)
+	case uint64(info.Size()) != meta.Size:
+		return fmt.Errorf("snapshot %s has %d bytes instead of %d", path, info.Size(), meta.Size)
 	}
 	return nil
 }
 
-// replaced follows a Write that has named meta instead of old: it removes
-// old's file and those that were never named and never will be. Who has one
-// open can read it to its end.
-func (d *snapshotDir) replaced(group uint64, old, meta SnapshotMeta) error {
-	d.mu.Lock()
-	delete(d.unnamed, d.path(group, meta))
-	var gone []string
-	for path, id := range d.unnamed {
-		if id.group == group && id.index <= meta.Index {
-			gone = append(gone, path)
-			delete(d.unnamed, path)
+// named follows a Write that has made meta the snapshot of its group: the
+// group's other files go, but for younger ones that have yet to be named. Who
+// has one open can read it to its end.
+func (d *snapshotDir) named(group uint64, meta SnapshotMeta) {
+	present := d.path(group, meta.Index, meta.Checksum)
+	d.forget(func(path string, f *snapshotFile) bool {
+		if path == present {
+			f.named = true
+			return false
 		}
-	}
-	d.mu.Unlock()
-	if old.Index != 0 && d.path(group, old) != d.path(group, meta) {
-		gone = append(gone, d.path(group, old))
-	}
-	return d.remove(gone)
+		return f.group == group && (f.named || f.index <= meta.Index)
+	})
 }
 
 // drop removes all files of a group.
-func (d *snapshotDir) drop(group uint64, meta SnapshotMeta) error {
-	d.mu.Lock()
-	var gone []string
-	for path, id := range d.unnamed {
-		if id.group == group {
-			gone = append(gone, path)
-			delete(d.unnamed, path)
-		}
-	}
-	d.mu.Unlock()
-	if meta.Index != 0 {
-		gone = append(gone, d.path(group, meta))
-	}
-	return d.remove(gone)
+func (d *snapshotDir) drop(group uint64) {
+	d.forget(func(_ string, f *snapshotFile) bool { return f.group == group })
 }
 
-func (d *snapshotDir) remove(paths []string) error {
-	for _, path := range paths {
-		if err := d.fs.Remove(path); err != nil && !oserror.IsNotExist(err) {
-			return fmt.Errorf("remove snapshot: %w", err)
+// forget removes the files that are gone.
+func (d *snapshotDir) forget(gone func(path string, f *snapshotFile) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, f := range d.files {
+		if gone(path, f) {
+			delete(d.files, path)
+			d.remove(path)
 		}
 	}
-	return nil
+}
+
+// remove removes a file that nothing refers to. If it cannot, the file goes
+// when the store is opened the next time.
+func (d *snapshotDir) remove(path string) {
+	if err := d.fs.Remove(path); err != nil && !oserror.IsNotExist(err) {
+		d.log.Warn().Err(err).Str("file", path).Msg("unused snapshot not removed")
+	}
 }
 
 // snapshotWriter writes one snapshot file.
 type snapshotWriter struct {
-	dir  *snapshotDir
-	id   snapshotID
-	temp string
-	path string // once complete
-	file vfs.File
-	hash hash.Hash64
-	size uint64
-	done bool
+	dir          *snapshotDir
+	group, index uint64
+	temp         string
+	file         vfs.File // nil once closed
+	path         string   // once it is complete
+	hash         hash.Hash64
+	size         uint64
 }
 
 func (w *snapshotWriter) Write(p []byte) (int, error) {
@@ -194,54 +191,66 @@ func (w *snapshotWriter) Write(p []byte) (int, error) {
 }
 
 func (w *snapshotWriter) Close() (size, checksum uint64, err error) {
-	if w.done {
-		return 0, 0, fmt.Errorf("snapshot %s was closed before", w.temp)
+	f := w.file
+	w.file = nil
+	if err := f.Sync(); err != nil {
+		return 0, 0, errors.Join(fmt.Errorf("sync snapshot %s: %w", w.temp, err), f.Close())
 	}
-	w.done = true
-	if err := w.file.Sync(); err != nil {
-		return 0, 0, errors.Join(fmt.Errorf("sync snapshot %s: %w", w.temp, err), w.file.Close())
-	}
-	if err := w.file.Close(); err != nil {
+	if err := f.Close(); err != nil {
 		return 0, 0, fmt.Errorf("close snapshot %s: %w", w.temp, err)
 	}
-	d := w.dir
 	checksum = w.hash.Sum64()
-	path := d.path(w.id.group, SnapshotMeta{Index: w.id.index, Checksum: checksum})
-	// Known as unnamed before it exists, so that no one takes it for old.
-	d.mu.Lock()
-	d.unnamed[path] = w.id
-	d.mu.Unlock()
-	if err := d.fs.Rename(w.temp, path); err != nil {
-		return 0, 0, fmt.Errorf("rename snapshot: %w", err)
-	}
-	if err := syncDir(d.fs, d.dir); err != nil {
+	path := w.dir.path(w.group, w.index, checksum)
+	if err := w.dir.complete(w, path); err != nil {
 		return 0, 0, err
 	}
 	w.path = path
 	return w.size, checksum, nil
 }
 
-func (w *snapshotWriter) Abort() {
-	path := w.temp
-	if w.done {
-		w.dir.mu.Lock()
-		_, unnamed := w.dir.unnamed[w.path]
-		delete(w.dir.unnamed, w.path)
-		w.dir.mu.Unlock()
-		if !unnamed {
-			return
-		}
-		path = w.path
-	} else {
-		w.done = true
-		_ = w.file.Close() // it is thrown away
+// complete gives the file of w its name. The same file may be there already:
+// two streams can bring one snapshot.
+func (d *snapshotDir) complete(w *snapshotWriter, path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.fs.Rename(w.temp, path); err != nil {
+		return fmt.Errorf("rename snapshot: %w", err)
 	}
-	_ = w.dir.fs.Remove(path) // what stays is removed when the store opens
+	if err := syncDir(d.fs, d.dir); err != nil {
+		return err
+	}
+	f := d.files[path]
+	if f == nil {
+		f = &snapshotFile{group: w.group, index: w.index}
+		d.files[path] = f
+	}
+	f.writers++
+	return nil
+}
+
+func (w *snapshotWriter) Abort() {
+	if w.file != nil {
+		_ = w.file.Close() // what it says does not matter any more
+		w.file = nil
+		w.dir.remove(w.temp)
+		return
+	}
+	if w.path == "" {
+		return // Close has failed, and so has the store
+	}
+	w.dir.forget(func(path string, f *snapshotFile) bool {
+		if path != w.path {
+			return false
+		}
+		f.writers--
+		return f.writers == 0 && !f.named
+	})
+	w.path = ""
 }
 
 // open opens the file of meta.
 func (d *snapshotDir) open(group uint64, meta SnapshotMeta) (io.ReadCloser, error) {
-	path := d.path(group, meta)
+	path := d.path(group, meta.Index, meta.Checksum)
 	f, err := d.fs.Open(path, vfs.SequentialReadsOption)
 	if err != nil {
 		return nil, err

@@ -83,12 +83,10 @@ type Store interface {
 	// Groups lists what is there, in the order of group ids.
 	Groups() ([]GroupState, error)
 	// Write applies all parts atomically, with one fsync if sync is set, even
-	// if writes is empty. A group comes at most once. The store keeps the data
-	// of entries, which may not change any more.
+	// if writes is empty. A group may come several times, in order.
 	Write(writes []GroupWrite, sync bool) error
 	// Entries returns the entries of [lo, hi), cut off at maxBytes but at
-	// least one; ErrCompacted and ErrUnavailable as in raft.Storage. They may
-	// not be written to.
+	// least one; ErrCompacted and ErrUnavailable as in raft.Storage.
 	Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error)
 	// DropGroup removes all that a group has.
 	DropGroup(group uint64) error
