@@ -137,6 +137,7 @@ const (
 	Code_WRONG_GROUP          Code = 8  // the group does not own the namespace
 	Code_DROPPED              Code = 9  // leader-only command of another term
 	Code_OTHER_GROUP          Code = 10 // locks or lease are not all of this group
+	Code_INVALID              Code = 11 // a command that no edge should have proposed
 )
 
 // Enum value maps for Code.
@@ -153,6 +154,7 @@ var (
 		8:  "WRONG_GROUP",
 		9:  "DROPPED",
 		10: "OTHER_GROUP",
+		11: "INVALID",
 	}
 	Code_value = map[string]int32{
 		"OK":                   0,
@@ -166,6 +168,7 @@ var (
 		"WRONG_GROUP":          8,
 		"DROPPED":              9,
 		"OTHER_GROUP":          10,
+		"INVALID":              11,
 	}
 )
 
@@ -2644,7 +2647,7 @@ const file_lease_proto_rawDesc = "" +
 	"\fCancelReason\x12\x14\n" +
 	"\x10CANCEL_WAIT_OVER\x10\x00\x12\x16\n" +
 	"\x12CANCEL_CLIENT_GONE\x10\x01\x12\x14\n" +
-	"\x10CANCEL_NODE_GONE\x10\x02*\xbe\x01\n" +
+	"\x10CANCEL_NODE_GONE\x10\x02*\xcb\x01\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\n" +
 	"\n" +
@@ -2659,7 +2662,8 @@ const file_lease_proto_rawDesc = "" +
 	"\vWRONG_GROUP\x10\b\x12\v\n" +
 	"\aDROPPED\x10\t\x12\x0f\n" +
 	"\vOTHER_GROUP\x10\n" +
-	"*\x7f\n" +
+	"\x12\v\n" +
+	"\aINVALID\x10\v*\x7f\n" +
 	"\tEventType\x12\x12\n" +
 	"\x0eEVENT_ACQUIRED\x10\x00\x12\x12\n" +
 	"\x0eEVENT_RELEASED\x10\x01\x12\x11\n" +
