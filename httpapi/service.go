@@ -18,8 +18,10 @@ import (
 type Service interface {
 	// Do carries out a client's command and answers when it is applied, for a
 	// waiting acquire when it is granted or cancelled. When ctx ends, a waiting
-	// place is cancelled. An Acquire with OneShot set and no Lease gets its
-	// lease id from the Service.
+	// place is cancelled, and Do may answer ctx's error before it is: the
+	// outcome counts as unknown then. An Acquire with OneShot set and no Lease
+	// gets its lease id and its Attempt from the Service. cmd is the Service's
+	// from here on.
 	Do(ctx context.Context, cmd *leasepb.Command) (*leasepb.Result, error)
 	// Keepalive renews leases and answers for each, in the order asked for.
 	// Err of one is lease.ErrLeaseNotFound, *UnavailableError or ErrOutcomeUnknown.
@@ -34,10 +36,12 @@ type Service interface {
 	Leases(ctx context.Context, namespace, after string, limit int) (leases []*leasepb.LeaseView, next string, err error)
 	Namespaces(ctx context.Context, after string, limit int) (names []string, next string, err error)
 	// Events yields the events of a namespace after an index (LastIndex: from
-	// now on) until ctx ends. The first is lost=true if older ones that the
-	// caller asked for are gone. It yields nil, false about each `idle` without
-	// an event, so that the caller can write a comment.
-	Events(ctx context.Context, watch Watch) iter.Seq2[*leasepb.Event, bool]
+	// now on) until ctx ends. It watches when it returns, not when the iteration
+	// begins: no later event is missed. lost=true says that events before this
+	// one, which the caller asked for, are gone; the event may be nil then. It
+	// yields nil, false about each `idle` without an event, so that the caller
+	// can write a comment.
+	Events(ctx context.Context, watch Watch) (iter.Seq2[*leasepb.Event, bool], error)
 	// Secret is the cluster's key for lease proofs; *UnavailableError before
 	// the cluster has made it.
 	Secret(ctx context.Context) ([]byte, error)

@@ -1,0 +1,110 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+)
+
+// route is one method and path of the API.
+type route struct {
+	method   string   // GET answers HEAD too
+	path     string   // as mux writes it
+	query    []string // the parameters it knows
+	anyQuery bool     // it checks them itself
+	handle   func(*exchange, *http.Request) error
+	observe  Observer
+}
+
+// routes lists the API. mux tries them in this order, so the busiest come first.
+func (s *Server) routes() []*route {
+	return slices.Concat(s.lockRoutes(), s.leaseRoutes(), s.multilockRoutes(), s.eventRoutes(), s.clusterRoutes(), s.healthRoutes())
+}
+
+// newRouter never redirects and sees paths as they were sent: a%2Fb is one
+// segment, and a name of two dots is refused and not resolved.
+func (s *Server) newRouter() *mux.Router {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	for _, rt := range s.routes() {
+		rt.observe = s.observer(rt.method, rt.pattern())
+		methods := []string{rt.method}
+		if rt.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		router.Path(rt.path).Methods(methods...).Handler(rt)
+	}
+	unmatched := func(err error) *route {
+		return &route{
+			handle:  func(*exchange, *http.Request) error { return err },
+			observe: s.observer("other", "unmatched"),
+		}
+	}
+	router.NotFoundHandler = unmatched(errNoRoute)
+	router.MethodNotAllowedHandler = &route{
+		handle:  func(x *exchange, r *http.Request) error { return &methodError{s.methods(r)} },
+		observe: s.observer("other", "unmatched"),
+	}
+	return router
+}
+
+func (s *Server) observer(method, pattern string) Observer {
+	if s.cfg.Observe == nil {
+		return func(int, time.Duration) {}
+	}
+	return s.cfg.Observe(method, pattern)
+}
+
+// pattern is the path with the bare names of its variables.
+func (rt *route) pattern() string {
+	return strings.ReplaceAll(rt.path, anySegment, "")
+}
+
+// anySegment lets a variable be empty, so that an empty name is refused as a
+// bad name instead of as an unknown route.
+const anySegment = ":[^/]*"
+
+// ServeHTTP runs a matched route.
+func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := w.(*exchange)
+	x.route = rt
+	if err := rt.run(x, r); err != nil {
+		x.fail(r, err)
+	}
+}
+
+func (rt *route) run(x *exchange, r *http.Request) error {
+	if r.URL.RawQuery != "" && !rt.anyQuery {
+		if err := rt.checkQuery(r); err != nil {
+			return err
+		}
+	}
+	return rt.handle(x, r)
+}
+
+// methods lists what the path of r can be asked with.
+func (s *Server) methods(r *http.Request) []string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		probe := *r
+		probe.Method = method
+		var match mux.RouteMatch
+		if s.router.Match(&probe, &match) && match.MatchErr == nil {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}
+
+// errNoRoute comes when no route has the path.
+var errNoRoute = errors.New("there is no such route; GET /openapi.yaml lists them")
+
+// methodError comes when the path has routes for other methods only.
+type methodError struct{ allowed []string }
+
+func (e *methodError) Error() string {
+	return "this path answers " + strings.Join(e.allowed, ", ") + " only"
+}
