@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/raft/v3/raftpb"
 
 	"lockd/consensus/storage"
+	"lockd/consensus/transport"
 )
 
 // Bounds of a group's inbox. Messages over theirs are dropped, as the network
@@ -37,6 +38,8 @@ type Group struct {
 	r      *replica
 	notify chan struct{}
 	done   chan struct{}
+	// sending is used again by each turn.
+	sending []transport.GroupMessage
 
 	mu      sync.Mutex
 	in      inbox

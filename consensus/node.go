@@ -306,15 +306,27 @@ func (n *Node) tick() {
 	}
 }
 
-// send hands messages to the transport, and begins the streams of snapshots.
+// send hands a turn's messages to the transport, those for one peer together,
+// and begins the streams of snapshots. The transport keeps nothing of them.
 func (n *Node) send(g *Group, messages []raftpb.Message) {
-	for _, m := range messages {
-		if m.Type == raftpb.MsgSnap {
-			n.sendSnapshot(g, m)
-			continue
+	for len(messages) > 0 {
+		to := messages[0].To
+		g.sending = g.sending[:0]
+		rest := messages[:0]
+		for _, m := range messages {
+			switch {
+			case m.To != to:
+				rest = append(rest, m)
+			case m.Type == raftpb.MsgSnap:
+				n.sendSnapshot(g, m)
+			default:
+				g.sending = append(g.sending, transport.GroupMessage{Group: uint64(g.id), Message: m})
+			}
 		}
-		n.transport.Send(m.To, []transport.GroupMessage{{Group: uint64(g.id), Message: m}})
+		n.transport.Send(to, g.sending)
+		messages = rest
 	}
+	clear(g.sending)
 }
 
 // sendSnapshot streams a snapshot; raft is told of the outcome always (R21).
