@@ -88,6 +88,19 @@ func (r *request) partial() bool {
 	return false
 }
 
+// place makes the place of the request in one of its queues.
+func (r *request) place(w *want) *place {
+	return &place{
+		lease:   r.lease,
+		lock:    w.lock,
+		mode:    w.mode,
+		permits: w.permits,
+		limit:   w.limit,
+		owner:   r.owner,
+		arrival: r.arrival,
+	}
+}
+
 func (s *State) request(arrival uint64) *request {
 	s.probe.request.arrival = arrival
 	r, _ := s.requests.Get(&s.probe.request)
@@ -111,15 +124,7 @@ func (s *State) enqueue(l *lease, r *request) {
 		}
 		k := s.ownLock(w.lock)
 		w.lock = k.name // so that both share one text
-		p := &place{
-			lease:   l.id,
-			lock:    k.name,
-			mode:    w.mode,
-			permits: w.permits,
-			limit:   w.limit,
-			owner:   r.owner,
-			arrival: r.arrival,
-		}
+		p := r.place(w)
 		k.queue.push(p)
 		k.enter(p)
 		l.waiting++
