@@ -182,4 +182,3 @@ func FuzzConn(f *testing.F) {
 		}
 	})
 }
-

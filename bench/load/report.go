@@ -109,9 +109,9 @@ func (r *Report) use(before, after usage) {
 	}
 }
 
-// requests is how many requests were answered, one for each operation that is
+// Requests is how many requests were answered: one for each operation that is
 // not made of others.
-func (r *Report) requests() uint64 {
+func (r *Report) Requests() uint64 {
 	if len(r.Operations) == 1 {
 		return r.Operations[0].Count
 	}
@@ -122,6 +122,14 @@ func (r *Report) requests() uint64 {
 		}
 	}
 	return n
+}
+
+// ServerCPUSeconds is of all server processes together.
+func (r *Report) ServerCPUSeconds() (sum float64) {
+	for _, s := range r.Servers {
+		sum += s.CPUSeconds
+	}
+	return sum
 }
 
 // WriteTable writes reports for people.
@@ -161,7 +169,7 @@ func (r *Report) writeNotes(b *strings.Builder) {
 }
 
 func (r *Report) cpuText(seconds float64) string {
-	return fmt.Sprintf("%.2f s (%.0f %% of a core, %.1f us a request)", seconds, 100*seconds/r.Seconds, 1e6*seconds/float64(max(r.requests(), 1)))
+	return fmt.Sprintf("%.2f s (%.0f %% of a core, %.1f us a request)", seconds, 100*seconds/r.Seconds, 1e6*seconds/float64(max(r.Requests(), 1)))
 }
 
 func countsText(counts map[string]int) string {
