@@ -31,8 +31,12 @@ func ParseID(s string) (ID, error) {
 	if len(s) != lowerEncoding.EncodedLen(len(id)) {
 		return ID{}, fmt.Errorf("lease id %q: not 32 characters long", s)
 	}
-	if _, err := lowerEncoding.Decode(id[:], []byte(s)); err != nil {
+	n, err := lowerEncoding.Decode(id[:], []byte(s))
+	if err != nil {
 		return ID{}, fmt.Errorf("lease id %q: %w", s, err)
+	}
+	if n != len(id) { // the decoder skips line breaks
+		return ID{}, fmt.Errorf("lease id %q: not 32 characters of the alphabet", s)
 	}
 	return id, nil
 }
