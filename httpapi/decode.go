@@ -43,7 +43,8 @@ func (x *exchange) decode(r *http.Request, limit int, req request) error {
 	if x.body.Len() == 0 {
 		return nil
 	}
-	d := decoder{jsontext: &x.decoder}
+	d := &x.decoder
+	d.path = ""
 	d.jsontext.Reset(&x.body)
 	if d.jsontext.PeekKind() != '{' {
 		if _, err := d.jsontext.ReadToken(); err != nil {
@@ -70,9 +71,8 @@ func (x *exchange) read(r *http.Request, limit int) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
-	tooLarge := &tooLargeError{"the body must be at most " + strconv.Itoa(limit>>10) + " KiB"}
 	if r.ContentLength > int64(limit) {
-		return tooLarge
+		return bodyTooLarge(limit)
 	}
 	// One byte more than the length lets the last Read find the end as well.
 	x.body.Grow(max(int(r.ContentLength)+1, 512))
@@ -81,7 +81,7 @@ func (x *exchange) read(r *http.Request, limit int) error {
 		n, err := r.Body.Read(free[:cap(free)])
 		x.body.Write(free[:n]) // in place
 		if x.body.Len() > limit {
-			return tooLarge
+			return bodyTooLarge(limit)
 		}
 		if err == io.EOF {
 			x.raw = x.body.Bytes()
@@ -96,9 +96,13 @@ func (x *exchange) read(r *http.Request, limit int) error {
 	}
 }
 
+func bodyTooLarge(limit int) error {
+	return &tooLargeError{"the body must be at most " + strconv.Itoa(limit>>10) + " KiB"}
+}
+
 // decoder reads members of a known type. Names of fields are for errors.
 type decoder struct {
-	jsontext *jsontext.Decoder
+	jsontext jsontext.Decoder
 	path     string // of the object being read, "" at the top
 }
 

@@ -6,14 +6,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"lockd/lease/leasepb"
 )
 
 func (s *Server) eventRoutes() []*route {
 	return []*route{
-		{method: http.MethodGet, path: "/v1/namespaces/{ns" + anySegment + "}/events", handle: s.events, query: []string{"prefix"}},
+		{method: http.MethodGet, path: "/v1/namespaces/{namespace}/events", handle: s.events, query: []string{"prefix"}},
 	}
 }
 
@@ -36,7 +34,7 @@ var eventNames = [...]string{
 // events streams until the client, or the service, goes away. The stream has
 // begun when its header is out: no later event is missed.
 func (s *Server) events(x *exchange, r *http.Request) error {
-	watch, err := watchOf(r)
+	watch, err := watchOf(x, r)
 	if err != nil {
 		return err
 	}
@@ -59,9 +57,9 @@ func (s *Server) events(x *exchange, r *http.Request) error {
 	return nil
 }
 
-func watchOf(r *http.Request) (watch Watch, err error) {
+func watchOf(x *exchange, r *http.Request) (watch Watch, err error) {
 	watch = Watch{After: LastIndex, Idle: eventIdle}
-	if watch.Namespace, err = pathNamespace(mux.Vars(r)); err != nil {
+	if watch.Namespace, err = x.namespace(); err != nil {
 		return watch, err
 	}
 	if watch.Prefix, err = queryOf(r).text("prefix"); err != nil {

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter that
@@ -17,12 +15,13 @@ type exchange struct {
 	start  time.Time
 	id     string // X-Request-Id
 	route  *route // nil until one matched
-	status int    // 0 until the header is written
-	gone   bool   // the client went away before the answer
+	vars   vars
+	status int  // 0 until the header is written
+	gone   bool // the client went away before the answer
 
 	body    bytes.Buffer
 	raw     []byte // what was read into body, until the next request
-	decoder jsontext.Decoder
+	decoder decoder
 	out     answer
 }
 

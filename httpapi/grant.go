@@ -36,11 +36,11 @@ func (s *Server) take(x *exchange, r *http.Request, t *terms, locks []*leasepb.L
 	if err != nil {
 		return nil, err
 	}
-	return &grant{
-		Result:    granted,
-		secret:    secrets.lease(lease.ID(granted.Lease)),
-		revocable: op.OneShot != nil && cmd.Key == nil,
-	}, nil
+	secret := t.lease
+	if !t.hasLease {
+		secret = secrets.lease(lease.ID(granted.Lease))
+	}
+	return &grant{Result: granted, secret: secret, revocable: op.OneShot != nil && cmd.Key == nil}, nil
 }
 
 // do carries out a logged command of a client, with its Idempotency-Key.

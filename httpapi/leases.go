@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"lockd/lease"
 	"lockd/lease/leasepb"
 )
@@ -99,24 +97,20 @@ func (s *Server) createLease(x *exchange, r *http.Request) error {
 	return x.reply(http.StatusCreated)
 }
 
-// pathLease finds the lease whose secret is in the path of r.
-func (s *Server) pathLease(r *http.Request) (lease.ID, error) {
-	secrets, err := s.secrets(r.Context())
-	if err != nil {
-		return lease.ID{}, err
-	}
-	secret, err := url.PathUnescape(mux.Vars(r)["lease"])
+// pathLease finds the lease whose secret is in the path.
+func (s *Server) pathLease(x *exchange, r *http.Request) (lease.ID, error) {
+	secret, err := url.PathUnescape(x.vars[0])
 	if err != nil {
 		return lease.ID{}, errNoLease
 	}
-	return secrets.check(secret)
+	return s.checkLease(r, secret)
 }
 
-// viewedLease finds the lease in the path of r, by its secret or its id alone.
-func (s *Server) viewedLease(r *http.Request) (lease.ID, error) {
-	named, err := url.PathUnescape(mux.Vars(r)["lease"])
+// viewedLease finds the lease in the path, by its secret or its id alone.
+func (s *Server) viewedLease(x *exchange, r *http.Request) (lease.ID, error) {
+	named, err := url.PathUnescape(x.vars[0])
 	if err != nil || len(named) != idLength {
-		return s.pathLease(r)
+		return s.pathLease(x, r)
 	}
 	id, err := lease.ParseID(named)
 	if err != nil {
@@ -126,7 +120,7 @@ func (s *Server) viewedLease(r *http.Request) (lease.ID, error) {
 }
 
 func (s *Server) lease(x *exchange, r *http.Request) error {
-	id, err := s.viewedLease(r)
+	id, err := s.viewedLease(x, r)
 	if err != nil {
 		return err
 	}
@@ -212,7 +206,7 @@ func (s *Server) endLease(x *exchange, r *http.Request) error {
 	if err := x.decode(r, maxBody, noBody{}); err != nil {
 		return err
 	}
-	id, err := s.pathLease(r)
+	id, err := s.pathLease(x, r)
 	if err != nil {
 		return err
 	}
@@ -243,7 +237,7 @@ func (s *Server) keepalive(x *exchange, r *http.Request) error {
 	if err := x.decode(r, maxBody, noBody{}); err != nil {
 		return err
 	}
-	id, err := s.pathLease(r)
+	id, err := s.pathLease(x, r)
 	if err != nil {
 		return err
 	}
@@ -267,15 +261,15 @@ func (a *answer) renewal(r *Renewal) {
 const maxBatch = 1000
 
 type keepaliveRequest struct {
-	given  bool
-	leases []string
+	hasLeases bool
+	leases    []string
 }
 
 func (req *keepaliveRequest) member(d *decoder, name string) error {
 	if name != "leases" {
 		return errUnknownMember
 	}
-	req.given = true
+	req.hasLeases = true
 	return d.array(name, func(i int) error {
 		if i == maxBatch {
 			return invalidf(name, "must be at most %d", maxBatch)
@@ -292,7 +286,7 @@ func (s *Server) keepaliveBatch(x *exchange, r *http.Request) error {
 	if err := x.decode(r, maxLongBody, &req); err != nil {
 		return err
 	}
-	if !req.given {
+	if !req.hasLeases {
 		return invalid("leases", "is needed")
 	}
 	secrets, err := s.secrets(r.Context())

@@ -5,13 +5,11 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/gorilla/mux"
-
 	"lockd/lease/leasepb"
 )
 
 func (s *Server) lock(x *exchange, r *http.Request) error {
-	read, err := lockRead(r)
+	read, err := lockRead(x, r)
 	if err != nil {
 		return err
 	}
@@ -30,8 +28,8 @@ func (s *Server) lock(x *exchange, r *http.Request) error {
 	return x.reply(http.StatusOK)
 }
 
-func lockRead(r *http.Request) (read LockRead, err error) {
-	if read.Namespace, read.Lock, err = lockName(r); err != nil {
+func lockRead(x *exchange, r *http.Request) (read LockRead, err error) {
+	if read.Namespace, read.Lock, err = x.lockName(); err != nil {
 		return read, err
 	}
 	q := queryOf(r)
@@ -89,7 +87,7 @@ func (s *Server) verifyQuery(x *exchange, r *http.Request) error {
 // verifyToken answers whether a grant still stands; token 0 is a request
 // without one.
 func (s *Server) verifyToken(x *exchange, r *http.Request, token uint64) error {
-	namespace, lock, err := lockName(r)
+	namespace, lock, err := x.lockName()
 	if err != nil {
 		return err
 	}
@@ -115,7 +113,7 @@ func (s *Server) verifyToken(x *exchange, r *http.Request, token uint64) error {
 }
 
 func (s *Server) locks(x *exchange, r *http.Request) error {
-	page, err := locksPage(r)
+	page, err := locksPage(x, r)
 	if err != nil {
 		return err
 	}
@@ -135,8 +133,8 @@ func (s *Server) locks(x *exchange, r *http.Request) error {
 	return x.replyPage(next)
 }
 
-func locksPage(r *http.Request) (page LocksPage, err error) {
-	if page.Namespace, err = pathNamespace(mux.Vars(r)); err != nil {
+func locksPage(x *exchange, r *http.Request) (page LocksPage, err error) {
+	if page.Namespace, err = x.namespace(); err != nil {
 		return page, err
 	}
 	q := queryOf(r)

@@ -9,7 +9,7 @@ import (
 	"lockd/lease/leasepb"
 )
 
-const lockPath = "/v1/namespaces/{ns" + anySegment + "}/locks/{lock" + anySegment + "}"
+const lockPath = "/v1/namespaces/{namespace}/locks/{lock}"
 
 func (s *Server) lockRoutes() []*route {
 	return []*route{
@@ -19,7 +19,7 @@ func (s *Server) lockRoutes() []*route {
 		{method: http.MethodGet, path: lockPath + "/verify", handle: s.verifyQuery, query: []string{"token"}},
 		{method: http.MethodPost, path: lockPath + "/force-release", handle: s.forceRelease},
 		{method: http.MethodGet, path: lockPath, handle: s.lock, query: []string{"consistency", "index", "wait"}},
-		{method: http.MethodGet, path: "/v1/namespaces/{ns" + anySegment + "}/locks", handle: s.locks, query: []string{"prefix", "held", "limit", "after"}},
+		{method: http.MethodGet, path: "/v1/namespaces/{namespace}/locks", handle: s.locks, query: []string{"prefix", "held", "limit", "after"}},
 		{method: http.MethodGet, path: "/v1/namespaces", handle: s.namespaces, query: []string{"limit", "after"}},
 	}
 }
@@ -92,7 +92,8 @@ func (d *decoder) mode(name string, to *leasepb.Mode) error {
 // terms are what every acquire says besides its locks: under which lease, and
 // for how long to wait.
 type terms struct {
-	lease    *string // nil: a one-shot lease
+	lease    string
+	hasLease bool // else a one-shot lease is made
 	ttl      time.Duration
 	owner    string
 	wait     time.Duration
@@ -102,8 +103,8 @@ type terms struct {
 func (t *terms) member(d *decoder, name string) error {
 	switch name {
 	case "lease":
-		t.lease = new(string)
-		return d.text(name, maxBody, t.lease)
+		t.hasLease = true
+		return d.text(name, maxBody, &t.lease)
 	case "ttl":
 		return d.duration(name, minTTL, maxTTL, &t.ttl)
 	case "owner":
@@ -120,7 +121,7 @@ func (t *terms) member(d *decoder, name string) error {
 // lease, to which the Service gives its id.
 func (t *terms) acquire(secrets *proofs, locks []*leasepb.LockRequest) (*leasepb.Acquire, error) {
 	a := &leasepb.Acquire{Locks: locks, WaitMs: millisUp(t.wait), Metadata: t.metadata}
-	if t.lease == nil {
+	if !t.hasLease {
 		ttl := t.ttl
 		if ttl == 0 {
 			ttl = defaultTTL
@@ -131,7 +132,7 @@ func (t *terms) acquire(secrets *proofs, locks []*leasepb.LockRequest) (*leasepb
 	if t.ttl != 0 {
 		return nil, invalid("ttl", "belongs to a new lease: give either lease or ttl")
 	}
-	id, err := secrets.check(*t.lease)
+	id, err := secrets.check(t.lease)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func (req *acquireRequest) member(d *decoder, name string) error {
 }
 
 func (s *Server) acquire(x *exchange, r *http.Request) error {
-	namespace, lock, err := lockName(r)
+	namespace, lock, err := x.lockName()
 	if err != nil {
 		return err
 	}
@@ -192,15 +193,16 @@ func (p *place) lockRequest(namespace, lock string) *leasepb.LockRequest {
 }
 
 type releaseRequest struct {
-	lease *string
-	token uint64
+	lease    string
+	hasLease bool
+	token    uint64
 }
 
 func (req *releaseRequest) member(d *decoder, name string) error {
 	switch name {
 	case "lease":
-		req.lease = new(string)
-		return d.text(name, maxBody, req.lease)
+		req.hasLease = true
+		return d.text(name, maxBody, &req.lease)
 	case "token":
 		return d.token(name, &req.token)
 	}
@@ -208,13 +210,16 @@ func (req *releaseRequest) member(d *decoder, name string) error {
 }
 
 func (s *Server) release(x *exchange, r *http.Request) error {
-	namespace, lock, err := lockName(r)
+	namespace, lock, err := x.lockName()
 	if err != nil {
 		return err
 	}
 	var req releaseRequest
 	if err := x.decode(r, maxBody, &req); err != nil {
 		return err
+	}
+	if !req.hasLease {
+		return errNeedsLease
 	}
 	id, err := s.checkLease(r, req.lease)
 	if err != nil {
@@ -240,16 +245,15 @@ func (s *Server) release(x *exchange, r *http.Request) error {
 	return x.reply(http.StatusOK)
 }
 
-// checkLease finds the lease that a body must name.
-func (s *Server) checkLease(r *http.Request, secret *string) (lease.ID, error) {
-	if secret == nil {
-		return lease.ID{}, invalid("lease", "is needed")
-	}
+var errNeedsLease = invalid("lease", "is needed")
+
+// checkLease finds the lease that a client has the secret of.
+func (s *Server) checkLease(r *http.Request, secret string) (lease.ID, error) {
 	secrets, err := s.secrets(r.Context())
 	if err != nil {
 		return lease.ID{}, err
 	}
-	return secrets.check(*secret)
+	return secrets.check(secret)
 }
 
 type forceReleaseRequest struct {
@@ -268,7 +272,7 @@ func (req *forceReleaseRequest) member(d *decoder, name string) error {
 }
 
 func (s *Server) forceRelease(x *exchange, r *http.Request) error {
-	namespace, lock, err := lockName(r)
+	namespace, lock, err := x.lockName()
 	if err != nil {
 		return err
 	}

@@ -145,9 +145,10 @@ func (s *Server) multiAcquire(x *exchange, r *http.Request) error {
 }
 
 type multiReleaseRequest struct {
-	lease *string
-	given bool
-	locks []releaseOf
+	lease    string
+	hasLease bool
+	hasLocks bool
+	locks    []releaseOf
 }
 
 type releaseOf struct {
@@ -165,10 +166,10 @@ func (rel *releaseOf) member(d *decoder, name string) error {
 func (req *multiReleaseRequest) member(d *decoder, name string) error {
 	switch name {
 	case "lease":
-		req.lease = new(string)
-		return d.text(name, maxBody, req.lease)
+		req.hasLease = true
+		return d.text(name, maxBody, &req.lease)
 	case "locks":
-		req.given = true
+		req.hasLocks = true
 		return d.objects(name, func(i int) (request, error) {
 			if i == maxLocks {
 				return nil, errTooManyLocks
@@ -183,7 +184,7 @@ func (req *multiReleaseRequest) member(d *decoder, name string) error {
 // refs checks the locks together. An empty list is refused: it looks like a
 // mistake, and would release everything.
 func (req *multiReleaseRequest) refs() ([]*leasepb.ReleaseRef, error) {
-	if req.given && len(req.locks) == 0 {
+	if req.hasLocks && len(req.locks) == 0 {
 		return nil, invalid("locks", "must name one lock at least; leave it out to release all")
 	}
 	ids := make([]lockID, len(req.locks))
@@ -203,6 +204,9 @@ func (s *Server) multiRelease(x *exchange, r *http.Request) error {
 	refs, err := req.refs()
 	if err != nil {
 		return err
+	}
+	if !req.hasLease {
+		return errNeedsLease
 	}
 	id, err := s.checkLease(r, req.lease)
 	if err != nil {

@@ -1,12 +1,9 @@
 package httpapi
 
 import (
-	"net/http"
 	"net/url"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/gorilla/mux"
 )
 
 // The limits of names and texts, in bytes of UTF-8.
@@ -18,20 +15,20 @@ const (
 	maxMetadata  = 4 << 10 // all keys and values of one object
 )
 
-// lockName is the namespace and the lock in the path of r.
-func lockName(r *http.Request) (namespace, lock string, err error) {
-	vars := mux.Vars(r)
-	if namespace, err = pathNamespace(vars); err != nil {
+// lockName is the namespace and the lock in the path.
+func (x *exchange) lockName() (namespace, lock string, err error) {
+	if namespace, err = x.namespace(); err != nil {
 		return "", "", err
 	}
-	if lock, err = url.PathUnescape(vars["lock"]); err != nil {
+	if lock, err = url.PathUnescape(x.vars[1]); err != nil {
 		return "", "", invalid("lock", "is not percent-encoded as a path segment")
 	}
 	return namespace, lock, checkLockName("lock", lock)
 }
 
-func pathNamespace(vars map[string]string) (string, error) {
-	namespace, err := url.PathUnescape(vars["ns"])
+// namespace is the namespace in the path.
+func (x *exchange) namespace() (string, error) {
+	namespace, err := url.PathUnescape(x.vars[0])
 	if err != nil {
 		return "", invalid("namespace", "is not percent-encoded as a path segment")
 	}

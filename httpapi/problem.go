@@ -138,5 +138,5 @@ func (x *exchange) routeName() string {
 	if x.route == nil {
 		return ""
 	}
-	return x.route.method + " " + x.route.pattern()
+	return x.route.method + " " + x.route.path
 }

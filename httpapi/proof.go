@@ -43,15 +43,13 @@ type mac struct {
 	sum [sha256.Size]byte
 }
 
-// appendLease appends the secret of the lease called id.
-func (p *proofs) appendLease(dst []byte, id lease.ID) []byte {
+// appendProof appends the proof for a lease.
+func (p *proofs) appendProof(dst []byte, id lease.ID) []byte {
 	m := p.macs.Get().(*mac)
 	m.Reset()
 	m.id = id
 	m.Write(m.id[:])
 	sum := m.Sum(m.sum[:0])
-	dst = append(dst, id.String()...)
-	dst = append(dst, '.')
 	dst = base64.RawURLEncoding.AppendEncode(dst, sum[:proofBytes])
 	p.macs.Put(m)
 	return dst
@@ -60,23 +58,24 @@ func (p *proofs) appendLease(dst []byte, id lease.ID) []byte {
 // lease is the secret of the lease called id.
 func (p *proofs) lease(id lease.ID) string {
 	var buf [leaseLength]byte
-	return string(p.appendLease(buf[:0], id))
+	secret := append(buf[:0], id.String()...)
+	secret = append(secret, '.')
+	return string(p.appendProof(secret, id))
 }
 
-// check finds the id in a secret; whatever is wrong with it is
-// errNoLease. The text is compared as a whole, so that each lease
-// has exactly one.
+// check finds the id in a secret. Proofs are compared as text, so that each
+// lease has exactly one.
 func (p *proofs) check(secret string) (lease.ID, error) {
-	if len(secret) != leaseLength {
+	if len(secret) != leaseLength || secret[idLength] != '.' {
 		return lease.ID{}, errNoLease
 	}
 	id, err := lease.ParseID(secret[:idLength])
 	if err != nil {
 		return lease.ID{}, errNoLease
 	}
-	var given, want [leaseLength]byte
-	copy(given[:], secret)
-	if subtle.ConstantTimeCompare(given[:], p.appendLease(want[:0], id)) != 1 {
+	var given, want [proofLength]byte
+	copy(given[:], secret[idLength+1:])
+	if subtle.ConstantTimeCompare(given[:], p.appendProof(want[:0], id)) != 1 {
 		return lease.ID{}, errNoLease
 	}
 	return id, nil

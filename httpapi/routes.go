@@ -12,12 +12,14 @@ import (
 
 // route is one method and path of the API.
 type route struct {
-	method   string   // GET answers HEAD too
-	path     string   // as mux writes it
+	method   string // GET answers HEAD too
+	path     string
 	query    []string // the parameters it knows
 	anyQuery bool     // it checks them itself
 	handle   func(*exchange, *http.Request) error
-	observe  Observer
+
+	pattern pattern
+	observe Observer
 }
 
 // routes lists the API. mux tries them in this order, so the busiest come first.
@@ -30,42 +32,37 @@ func (s *Server) routes() []*route {
 func (s *Server) newRouter() *mux.Router {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, rt := range s.routes() {
-		rt.observe = s.observer(rt.method, rt.pattern())
+		rt.pattern = parsePattern(rt.path)
+		rt.observe = s.observer(rt.method, rt.path)
 		methods := []string{rt.method}
 		if rt.method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
-		router.Path(rt.path).Methods(methods...).Handler(rt)
+		// The path comes first: only a route of the same path may decide that
+		// it is the method that is wrong.
+		router.MatcherFunc(rt.matches).Methods(methods...).Handler(rt)
 	}
-	unmatched := func(err error) *route {
-		return &route{
-			handle:  func(*exchange, *http.Request) error { return err },
-			observe: s.observer("other", "unmatched"),
-		}
-	}
-	router.NotFoundHandler = unmatched(errNoRoute)
-	router.MethodNotAllowedHandler = &route{
-		handle:  func(x *exchange, r *http.Request) error { return &methodError{s.methods(r)} },
-		observe: s.observer("other", "unmatched"),
-	}
+	router.NotFoundHandler = s.unmatched(func(*exchange, *http.Request) error { return errNoRoute })
+	router.MethodNotAllowedHandler = s.unmatched(func(_ *exchange, r *http.Request) error { return &methodError{s.methods(r)} })
 	return router
 }
 
-func (s *Server) observer(method, pattern string) Observer {
+// unmatched is the route of what has no route.
+func (s *Server) unmatched(handle func(*exchange, *http.Request) error) *route {
+	return &route{path: "unmatched", anyQuery: true, handle: handle, observe: s.observer("any", "unmatched")}
+}
+
+func (s *Server) observer(method, path string) Observer {
 	if s.cfg.Observe == nil {
 		return func(int, time.Duration) {}
 	}
-	return s.cfg.Observe(method, pattern)
+	return s.cfg.Observe(method, path)
 }
 
-// pattern is the path with the bare names of its variables.
-func (rt *route) pattern() string {
-	return strings.ReplaceAll(rt.path, anySegment, "")
+func (rt *route) matches(r *http.Request, _ *mux.RouteMatch) bool {
+	_, ok := rt.pattern.match(r.URL.EscapedPath())
+	return ok
 }
-
-// anySegment lets a variable be empty, so that an empty name is refused as a
-// bad name instead of as an unknown route.
-const anySegment = ":[^/]*"
 
 // ServeHTTP runs a matched route.
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +79,7 @@ func (rt *route) run(x *exchange, r *http.Request) error {
 			return err
 		}
 	}
+	x.vars, _ = rt.pattern.match(r.URL.EscapedPath())
 	return rt.handle(x, r)
 }
 
