@@ -16,11 +16,11 @@ const (
 	frameBytes = 1 << 20
 	// maxRecordBytes is what one message, request or answer may take: raft's
 	// appends of one oversized entry, a page of a listing.
-	maxRecordBytes = 32 << 20
+	maxRecordBytes = 16 << 20
 	// maxFrameBytes is what is accepted of a peer in one piece.
 	maxFrameBytes = frameBytes + maxRecordBytes
 	// maxMessageBytes of raft messages may wait for a link. Raft sends again
-	// what is dropped, so that more would only be older.
+	// what is dropped, and more would only delay the heartbeats behind it.
 	maxMessageBytes = 2 * maxRecordBytes
 	// maxRequestBytes of requests may wait for a link.
 	maxRequestBytes = 2 * maxRecordBytes

@@ -48,6 +48,7 @@ type Handler interface {
 	// Unreachable tells that raft messages to a node were dropped. Many drops
 	// in a row may be told once.
 	Unreachable(to uint64)
-	// Refused tells that a peer refused this process, and why.
+	// Refused tells that a peer refused this process, and why. It is called at
+	// each attempt; they go on.
 	Refused(by uint64, reason string)
 }

@@ -40,7 +40,7 @@ func TestRestartedPeer(t *testing.T) {
 		expect(t, told, "down 2")
 		cfgs[1].Listener = n.listen(t, 2)
 		cfgs[1].Self.Boot = 22
-		two = startNode(t, cfgs[1], &fakeHandler{})
+		startNode(t, cfgs[1], &fakeHandler{})
 		one.SetPeer(2, cfgs[1].Listener.Addr().String())
 		expect(t, told, "up 22")
 		waitLinks(t, one)
@@ -153,5 +153,25 @@ func TestConfigIsValidated(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q says nothing of %s", err, want)
 		}
+	}
+}
+
+// Looks are counted, not time: a process that was stopped for long sees one
+// tick late, and what has arrived meanwhile before the next.
+func TestWatchdog(t *testing.T) {
+	var w watchdog
+	for range maxMissed - 1 {
+		if w.tick() {
+			t.Fatal("dead too early")
+		}
+	}
+	w.heard()
+	for i := range maxMissed {
+		if w.tick() {
+			t.Fatalf("dead %d ticks after a sign of life", i)
+		}
+	}
+	if !w.tick() {
+		t.Error("alive without a sign of life")
 	}
 }

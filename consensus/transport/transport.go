@@ -182,7 +182,7 @@ func (t *Transport) Send(to uint64, msgs []GroupMessage) {
 	t.courier.post(func() { t.handler.Unreachable(to) })
 }
 
-// Call has a node serve a request. done gets the answer, or ErrUnreachable,
+// Call has another node serve a request. done gets the answer, or ErrUnreachable,
 // ErrOverloaded or ErrTooLarge, which mean that the node has not got the
 // request, or ErrLinkLost, which leaves that open. done must not block; the
 // answer shares memory with others of its batch. payload is copied.
@@ -202,7 +202,7 @@ func (t *Transport) Call(to uint64, payload []byte, done func([]byte, error)) (c
 
 // SendSnapshot sends a snapshot on a connection of its own. r is read until
 // done is called, which it is in every case: with nil when the receiver has
-// made the snapshot durable.
+// made the snapshot durable. done may block, and may close what r reads.
 func (t *Transport) SendSnapshot(to uint64, h SnapshotHeader, r io.Reader, done func(error)) {
 	t.mu.RLock()
 	p := t.peers[to]
