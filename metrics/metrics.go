@@ -9,7 +9,7 @@
 //     from 100 microseconds up;
 //  2. no label ever holds the name of a lock, a namespace, a lease or an
 //     owner: labels have few values, known beforehand;
-//  3. what is known at scrape time is read then (Groups, Node); only events
+//  3. what is known at scrape time is read then (the Add methods); only events
 //     are counted as they happen, through children resolved beforehand, so
 //     that a request builds no string and takes no lock for them.
 //
@@ -23,20 +23,18 @@ type Metrics struct {
 	HTTP      *HTTP
 	Locks     *Locks
 	Consensus *Consensus
-	Transport *Transport
 	Logs      *Logs
 
 	reg prometheus.Registerer
 }
 
 // New registers all collectors on reg, which must not have them yet. Those
-// read at scrape time are added by AddNode and AddGroups.
+// read at scrape time are added by AddNode, AddGroups and AddPeers.
 func New(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		HTTP:      newHTTP(reg),
 		Locks:     newLocks(reg),
 		Consensus: newConsensus(reg),
-		Transport: newTransport(reg),
 		Logs:      newLogs(reg),
 		reg:       reg,
 	}

@@ -26,10 +26,7 @@ func everything(tb testing.TB) *prometheus.Registry {
 	m.Consensus.Fsynced(time.Millisecond)
 	m.Consensus.Group(1).Applied(time.Millisecond)
 	m.Consensus.Group(1).Proposed(time.Millisecond)
-	m.Transport.Sent(RaftTraffic, 2, 100)
-	m.Transport.Received(RequestTraffic, 1, 50)
-	m.Transport.Dropped(SnapshotTraffic, 1)
-	m.Transport.Forwarded()
+	m.AddPeers(func() []PeerSample { return []PeerSample{{Node: "n2", Connected: true, SentMessages: 5}} })
 	m.Logs.Dropped()
 	return reg
 }
@@ -101,11 +98,10 @@ func TestHotObservationsDoNotAllocate(t *testing.T) {
 	route, group := m.HTTP.Route("POST", "/x"), m.Consensus.Group(1)
 	route.Observe(200, 0)
 	for name, observe := range map[string]func(){
-		"request":  func() { route.Observe(200, time.Millisecond) },
-		"acquire":  func() { m.Locks.Acquired(AcquireGranted, time.Millisecond) },
-		"apply":    func() { group.Applied(time.Millisecond) },
-		"fsync":    func() { m.Consensus.Fsynced(time.Millisecond) },
-		"messages": func() { m.Transport.Sent(RaftTraffic, 3, 400) },
+		"request": func() { route.Observe(200, time.Millisecond) },
+		"acquire": func() { m.Locks.Acquired(AcquireGranted, time.Millisecond) },
+		"apply":   func() { group.Applied(time.Millisecond) },
+		"fsync":   func() { m.Consensus.Fsynced(time.Millisecond) },
 	} {
 		if allocs := testing.AllocsPerRun(100, observe); allocs != 0 {
 			t.Errorf("%s: %v allocations", name, allocs)
