@@ -277,7 +277,7 @@ func (s *script) timer(c TimerChange) string {
 	return fmt.Sprintf("+%s %v", what, c.After)
 }
 
-// locks prints all locks, and the leases without any.
+// locks prints all locks.
 func (s *script) locks() {
 	s.state.locks.Scan(func(l *lock) bool {
 		s.printf("%v", l.name)
@@ -287,12 +287,6 @@ func (s *script) locks() {
 			s.printf(" closed=%d", l.closed.index)
 		}
 		s.printf("\n")
-		return true
-	})
-	s.state.leases.Scan(func(l *lease) bool {
-		if l.holds+l.waiting == 0 {
-			s.printf("lease %s has no lock\n", s.names[l.id])
-		}
 		return true
 	})
 }
