@@ -1,5 +1,5 @@
 # lockd as a static binary in an empty image. The builder stage needs a registry; a machine
-# without one can build the binary on the host and use Dockerfile.host instead.
+# without one builds the binary on the host and puts it into the last stage alone.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
