@@ -144,3 +144,5 @@ func (c *counts) sample() metrics.GroupState {
 		Grants: c.grants.Load(), Expirations: c.expirations.Load(), Token: c.token.Load(),
 	}
 }
+
+var _ httpapi.Service = (*Node)(nil)
