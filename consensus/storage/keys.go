@@ -15,9 +15,11 @@ import (
 //	'g' group(8) kind(1)             hard state, snapshot, compacted
 //	'g' group(8) kindEntry index(8)  an entry
 //	'n' name                         a record of the node itself
+//	'w'                              the number of the last commit
 const (
-	spaceGroup = 'g'
-	spaceNode  = 'n'
+	spaceGroup  = 'g'
+	spaceNode   = 'n'
+	spaceCommit = 'w'
 )
 
 // keyKind tells what a group's key holds.

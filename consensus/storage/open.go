@@ -2,12 +2,17 @@ package storage
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 
+	cockroacherrors "github.com/cockroachdb/errors"
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
 	"go.etcd.io/etcd/raft/v3/raftpb"
 )
@@ -61,7 +66,7 @@ func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
 // lock makes the data directory and locks it. The lock is not Pebble's, so that
 // it can be released whatever state Pebble is in.
 func (s *Pebble) lock(cfg PebbleConfig) error {
-	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, "LOCK"))
@@ -77,6 +82,25 @@ func (s *Pebble) lock(cfg PebbleConfig) error {
 	}
 }
 
+// makeDir makes dir and its parents so that they survive a loss of power. Pebble
+// syncs only what it has made itself.
+func makeDir(fs vfs.FS, dir string) error {
+	_, err := fs.Stat(dir)
+	if !oserror.IsNotExist(err) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
+}
+
 // corruptStore says what to do about a store that is damaged.
 func corruptStore(dir string, err error) error {
 	if !errors.Is(err, ErrCorrupt) {
@@ -87,8 +111,12 @@ func corruptStore(dir string, err error) error {
 }
 
 func (s *Pebble) open(cfg PebbleConfig) (err error) {
-	if s.db, err = openDB(cfg, s.fuse); err != nil {
+	wal, err := newestWAL(s.fuse, cfg.Dir)
+	if err != nil {
 		return err
+	}
+	if s.db, err = openDB(cfg, s.fuse); err != nil {
+		return fmt.Errorf("%w%s", err, details(err))
 	}
 	defer func() {
 		if err != nil && s.fuse.err() == nil {
@@ -98,12 +126,67 @@ func (s *Pebble) open(cfg PebbleConfig) (err error) {
 	if err := s.load(); err != nil {
 		return err
 	}
+	if err := s.checkMark(wal); err != nil {
+		return err
+	}
 	s.snapshots, err = openSnapshotDir(cfg, s.fuse, s.groups)
 	if err != nil {
 		return err
 	}
 	s.batch = s.db.NewBatch()
 	return s.fuse.arm(cfg.OnFatal)
+}
+
+// details are what Pebble keeps out of the text of an error, such as which WAL
+// it was replaying.
+func details(err error) string {
+	if d := cockroacherrors.FlattenDetails(err); d != "" {
+		return " (" + d + ")"
+	}
+	return ""
+}
+
+// newestWAL returns the path of the WAL with the highest number.
+func newestWAL(fs vfs.FS, dir string) (string, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return "", err
+	}
+	var newest string
+	for _, name := range names {
+		// Numbers have at least six digits, so a longer name is a higher one.
+		if strings.HasSuffix(name, ".log") && (len(name) > len(newest) || len(name) == len(newest) && name > newest) {
+			newest = name
+		}
+	}
+	return fs.PathJoin(dir, newest), nil
+}
+
+// checkMark compares the number of the last commit that is there with that of
+// the last one that was acknowledged.
+func (s *Pebble) checkMark(wal string) (err error) {
+	value, closer, err := s.db.Get([]byte{spaceCommit})
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+	case err != nil:
+		return err
+	case len(value) != 8:
+		return errors.Join(fmt.Errorf("commit number %x: %w", value, ErrCorrupt), closer.Close())
+	default:
+		s.number = binary.BigEndian.Uint64(value)
+		if err := closer.Close(); err != nil {
+			return err
+		}
+	}
+	var acknowledged uint64
+	if s.mark, acknowledged, err = openMark(s.fuse, s.dir); err != nil {
+		return err
+	}
+	if acknowledged > s.number {
+		return errors.Join(fmt.Errorf("%w: %s: the last %d commits that were acknowledged are not there",
+			ErrCorrupt, wal, acknowledged-s.number), s.mark.file.Close())
+	}
+	return s.mark.set(s.number)
 }
 
 // openDB opens Pebble, twice if its present WAL was begun in an old format.

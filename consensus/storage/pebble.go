@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,10 @@ type PebbleConfig struct {
 //     returns, it returns nil. Errors of a WAL's rotation are panics with a lock
 //     held, so that not even Close returns after them. Those of flushes are
 //     retried for ever (commit, fuse.go).
-//   - A commit of an empty batch returns at once, even with Sync (Write).
+//   - A commit of an empty batch returns at once, even with Sync; so no batch
+//     is empty (begin).
+//   - What is lost at the end of a WAL often looks like a torn tail (mark.go).
+//   - vfs.File.Write may change the bytes it is given (snapshotfile.go).
 //   - EventListener.DataCorruption calls Logger.Fatalf unless it is set.
 type Pebble struct {
 	db        *pebble.DB
@@ -49,6 +53,7 @@ type Pebble struct {
 	dirLock   io.Closer
 	dir       string
 	snapshots *snapshotDir
+	mark      *mark
 
 	mu     sync.RWMutex // guards groups, the map
 	groups map[uint64]*group
@@ -56,7 +61,7 @@ type Pebble struct {
 	// writing is held by whoever changes the store; it guards what follows.
 	writing sync.Mutex
 	batch   *pebble.Batch
-	writes  uint64   // numbers the Writes
+	number  uint64   // of the last commit
 	parts   []*group // of the present Write, in its order
 	closed  bool
 }
@@ -110,9 +115,8 @@ func (s *Pebble) Write(writes []GroupWrite, sync bool) error {
 
 // stage puts writes into the batch, and their groups into parts.
 func (s *Pebble) stage(writes []GroupWrite) error {
-	s.batch.Reset()
+	s.begin()
 	s.parts = s.parts[:0]
-	s.writes++
 	for i := range writes {
 		w := &writes[i]
 		g := s.group(w.Group)
@@ -122,8 +126,8 @@ func (s *Pebble) stage(writes []GroupWrite) error {
 			s.groups[w.Group] = g
 			s.mu.Unlock()
 		}
-		if g.write != s.writes {
-			g.write, g.staged = s.writes, g.state
+		if g.write != s.number {
+			g.write, g.staged = s.number, g.state
 		}
 		next, err := g.staged.next(w)
 		if err != nil {
@@ -216,6 +220,17 @@ func (s *Pebble) deleteEntries(group, lo, hi uint64) error {
 		groupKey{Group: group, Kind: kindEntry, Index: hi}.encode(), nil)
 }
 
+// begin begins a commit. Its number, which every batch carries, also makes that
+// one with nothing else in it is synced, and all before it.
+func (s *Pebble) begin() {
+	s.batch.Reset()
+	s.number++
+	op := s.batch.SetDeferred(1, 8)
+	op.Key[0] = spaceCommit
+	binary.BigEndian.PutUint64(op.Value, s.number)
+	_ = op.Finish() // fails only for batches with an index, which ours has not
+}
+
 // commit commits the batch. Its error is final.
 func (s *Pebble) commit(sync bool) (err error) {
 	defer func() {
@@ -229,18 +244,18 @@ func (s *Pebble) commit(sync bool) (err error) {
 	options := pebble.NoSync
 	if sync {
 		options = pebble.Sync
-		if s.batch.Empty() {
-			// Without a record Pebble would not sync what was written before.
-			if err := s.batch.LogData(nil, nil); err != nil {
-				return s.fail(err)
-			}
-		}
 	}
 	if err := s.db.Apply(s.batch, options); err != nil {
 		return s.fail(fmt.Errorf("commit: %w", err))
 	}
 	// Apply returns nil after a failed fsync (it told our logger first).
-	return s.fuse.err()
+	if err := s.fuse.err(); err != nil || !sync {
+		return err
+	}
+	if err := s.mark.set(s.number); err != nil {
+		return s.fail(err)
+	}
+	return nil
 }
 
 // fail makes err final.
@@ -336,7 +351,7 @@ func (s *Pebble) DropGroup(id uint64) error {
 	s.mu.Lock()
 	delete(s.groups, id)
 	s.mu.Unlock()
-	s.batch.Reset()
+	s.begin()
 	lower, upper := groupBounds(id)
 	if err := s.batch.DeleteRange(lower, upper, nil); err != nil {
 		return s.fail(err)
@@ -386,7 +401,7 @@ func (s *Pebble) Set(key string, value []byte) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	s.batch.Reset()
+	s.begin()
 	if err := s.batch.Set(nodeKey(key), value, nil); err != nil {
 		return s.fail(err)
 	}
@@ -416,6 +431,6 @@ func (s *Pebble) Close() error {
 	if err := s.fuse.err(); err != nil {
 		return errors.Join(err, s.dirLock.Close())
 	}
-	err := errors.Join(s.batch.Close(), s.db.Close())
+	err := errors.Join(s.batch.Close(), s.db.Close(), s.mark.close())
 	return errors.Join(err, s.dirLock.Close())
 }

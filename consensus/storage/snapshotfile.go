@@ -61,11 +61,8 @@ func openSnapshotDir(cfg PebbleConfig, fs vfs.FS, groups map[uint64]*group) (*sn
 	d := &snapshotDir{
 		fs: fs, dir: fs.PathJoin(cfg.Dir, snapshotsDir), log: cfg.Logger, files: make(map[string]*snapshotFile),
 	}
-	if err := fs.MkdirAll(d.dir, 0o755); err != nil {
+	if err := makeDir(fs, d.dir); err != nil {
 		return nil, fmt.Errorf("make snapshot directory: %w", err)
-	}
-	if err := syncDir(fs, cfg.Dir); err != nil {
-		return nil, err
 	}
 	for id, g := range groups {
 		meta := g.state.Snapshot
@@ -178,12 +175,15 @@ type snapshotWriter struct {
 	path         string   // once it is complete
 	hash         hash.Hash64
 	size         uint64
+	buf          []byte
 }
 
 func (w *snapshotWriter) Write(p []byte) (int, error) {
-	n, err := w.file.Write(p)
-	_, _ = w.hash.Write(p[:n]) // never fails
-	w.size += uint64(n)
+	_, _ = w.hash.Write(p) // never fails
+	w.size += uint64(len(p))
+	// A copy, as a vfs.File may change what it is given to write.
+	w.buf = append(w.buf[:0], p...)
+	n, err := w.file.Write(w.buf)
 	if err != nil {
 		return n, fmt.Errorf("write snapshot %s: %w", w.temp, err)
 	}
@@ -255,7 +255,7 @@ func (d *snapshotDir) open(group uint64, meta SnapshotMeta) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	return &checkedReader{file: f, name: path, meta: meta, hash: xxhash.New()}, nil
+	return newCheckedReader(f, path, meta), nil
 }
 
 // checkedReader reads a snapshot and says at its end whether it was whole.
@@ -265,6 +265,10 @@ type checkedReader struct {
 	meta SnapshotMeta
 	hash hash.Hash64
 	size uint64
+}
+
+func newCheckedReader(file io.ReadCloser, name string, meta SnapshotMeta) *checkedReader {
+	return &checkedReader{file: file, name: name, meta: meta, hash: xxhash.New()}
 }
 
 func (r *checkedReader) Read(p []byte) (int, error) {
