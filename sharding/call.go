@@ -22,6 +22,10 @@ type call struct {
 	cancel func() // of a question to another node, once it was sent
 	timer  *time.Timer
 
+	// Of the goroutine of a group of this node.
+	waiter *waiter
+	gone   bool // nobody takes the answer any more
+
 	onApplied func(any, error)
 	onSettled func(*leasepb.Result, error)
 	onWire    func([]byte, error)
@@ -42,7 +46,7 @@ func newCall(group consensus.GroupID) *call {
 // free gives back a call that was answered. One that was not must be left to
 // whoever still has its funcs.
 func (c *call) free() {
-	c.answer, c.err, c.cancel = nil, nil, nil
+	c.answer, c.err, c.cancel, c.waiter = nil, nil, nil, nil
 	calls.Put(c)
 }
 
@@ -68,7 +72,11 @@ func (c *call) remote(peers caller, t target, a *question) error {
 func (c *call) applied(answer any, err error) {
 	switch answer := answer.(type) {
 	case *waiter:
+		c.waiter = answer
 		answer.then(c.onSettled)
+		if c.gone {
+			answer.abandon()
+		}
 	case *leasepb.Result:
 		c.finish(answer, queuedElsewhere(answer))
 	default:
@@ -111,6 +119,22 @@ func (c *call) wait(ctx context.Context, limit time.Time, stopping <-chan struct
 		return true
 	default:
 		return false
+	}
+}
+
+// giveUp tells the other side that nobody takes the answer any more.
+func (c *call) giveUp(g group) {
+	if c.cancel != nil {
+		c.cancel()
+		return
+	}
+	abandon(g, c)
+}
+
+func (c *call) abandon() {
+	c.gone = true
+	if c.waiter != nil {
+		c.waiter.abandon()
 	}
 }
 

@@ -259,7 +259,7 @@ func (e *errand) prepareAcquire(t target) {
 // stops. Nothing that it may have got stays behind.
 func (e *errand) leave(ctx context.Context, open *call, why error) error {
 	if open != nil {
-		defer open.giveUp()
+		defer open.giveUp(e.search.group)
 	}
 	if e.unknown == 0 {
 		return why
@@ -320,7 +320,7 @@ func (r *Router) follow(ctx context.Context, id consensus.GroupID, cmd *leasepb.
 		}
 		answer, err, open := r.ask(ctx, nil, &s, t, &question{command: raw}, limit)
 		if open != nil {
-			open.giveUp()
+			open.giveUp(s.group)
 			return nil, httpapi.ErrOutcomeUnknown
 		}
 		if result, ok := answer.(*leasepb.Result); ok && err == nil && result.Code != leasepb.Code_WRONG_GROUP {

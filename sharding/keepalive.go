@@ -93,7 +93,7 @@ func (r *Router) renewAll(ctx context.Context, b *renewals, out []httpapi.Renewa
 		}
 		answer, err, open := r.ask(ctx, nil, &s, t, &question{query: &b.query}, limit)
 		if open != nil {
-			open.giveUp()
+			open.giveUp(s.group)
 			return orUnknown(true, whyNot(ctx))
 		}
 		if err == nil {

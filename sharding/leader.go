@@ -45,7 +45,7 @@ func newLeader(s *shard, now time.Duration, term uint64) *leader {
 		orphans: make(map[lease.ID]*orphan),
 	}
 	for w := range s.state.Waits {
-		l.waiters[w.Attempt] = &waiter{place: w, since: now}
+		l.waiters[w.Attempt] = &waiter{leader: l, place: w, since: now}
 		l.sweepAt = now + s.election
 	}
 	return l
@@ -127,7 +127,7 @@ func (l *leader) enqueue(now time.Duration, o *lease.Outcome) *waiter {
 func (l *leader) waiter(attempt lease.Attempt) *waiter {
 	w := l.waiters[attempt]
 	if w == nil {
-		w = &waiter{}
+		w = &waiter{leader: l}
 		l.waiters[attempt] = w
 	}
 	return w
@@ -155,29 +155,31 @@ func (l *leader) answer(now time.Duration, a *lease.Answer) {
 	delete(l.waiters, a.Attempt)
 	r := a.Result()
 	l.complete(now, r)
-	l.hear(now, w, r)
+	heard := l.hear(now, w, r)
 	for _, older := range w.older {
 		if !older.settled {
 			delete(l.waiters, older.place.Attempt)
 			l.timers.waits.stop(older.place.Attempt)
-			l.hear(now, older, proto.Clone(r).(*leasepb.Result))
+			heard = l.hear(now, older, proto.Clone(r).(*leasepb.Result)) || heard
 		}
+	}
+	if r.Code == leasepb.Code_OK && !heard && l.owedOnly(r) {
+		o := &orphan{since: now}
+		if !w.gone {
+			o.boot = w.place.Attempt.Boot // it may yet ask
+		}
+		l.orphan(r, o)
 	}
 }
 
-// hear gives a waiter its answer. A grant that reaches nobody becomes an orphan.
-func (l *leader) hear(now time.Duration, w *waiter, r *leasepb.Result) {
+// hear gives a waiter its answer, and tells whether it reaches anybody.
+func (l *leader) hear(now time.Duration, w *waiter, r *leasepb.Result) bool {
 	if r.Code == leasepb.Code_OK {
 		r.WaitedMs = (now - w.since).Milliseconds()
-		if !w.delivers() && l.owedOnly(r) {
-			o := &orphan{since: now}
-			if !w.gone {
-				o.boot = w.place.Attempt.Boot // it may yet ask
-			}
-			l.orphan(r, o)
-		}
 	}
+	delivers := w.delivers()
 	w.settle(r, nil)
+	return delivers
 }
 
 // undelivered notes a grant at once whose caller was gone by then.
@@ -217,12 +219,6 @@ func (l *leader) cancelled(now time.Duration, c *leasepb.Cancel) {
 	r := &leasepb.Result{Code: leasepb.Code_LOCK_HELD, BlockedBy: []*leasepb.LockRef{{Namespace: w.place.Namespace, Lock: w.place.Lock}}}
 	l.complete(now, r)
 	w.settle(r, nil)
-}
-
-// abandon notes that nobody takes a waiter's answer any more.
-func (l *leader) abandon(w *waiter) {
-	w.gone = true
-	l.sweepBy(l.now)
 }
 
 func (l *leader) sweepBy(at time.Duration) {

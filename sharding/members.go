@@ -42,6 +42,20 @@ func loadMembers(store storage.Store, given []Member) ([]Member, error) {
 	return members, saveMembers(store, members)
 }
 
+// reached returns the members with the addresses that this node was given for
+// them now, where it was: they may have moved while all were down.
+func reached(members, given []Member) []Member {
+	members = slices.Clone(members)
+	for i := range members {
+		for _, g := range given {
+			if g.Name == members[i].Name {
+				members[i].Peer = g.Peer
+			}
+		}
+	}
+	return members
+}
+
 func saveMembers(store storage.Store, members []Member) error {
 	raw, err := json.Marshal(members)
 	if err != nil {

@@ -99,7 +99,7 @@ func Open(cfg Config) (*Node, error) {
 	var started atomic.Pointer[consensus.Node]
 	replica := func(id consensus.GroupID) (group, *shard) { return n.replica(started.Load(), id) }
 	n.raft, err = consensus.Open(consensus.Config{
-		Name: cfg.Name, ID: members[i].ID, Listener: cfg.Listener, Peers: peersOf(members),
+		Name: cfg.Name, ID: members[i].ID, Listener: cfg.Listener, Peers: peersOf(reached(members, cfg.Members)),
 		Listen: cfg.Listen, PeerListen: cfg.PeerListen, Version: cfg.Version,
 		Heartbeat: cfg.Heartbeat, Election: cfg.Election, SnapshotBytes: cfg.SnapshotBytes,
 		Serve: func(_ transport.Hello, payload []byte, reply func([]byte)) func() {
@@ -201,6 +201,8 @@ func (n *Node) adopt(t *Topology) error {
 	if err := n.raft.SetCluster(t.Cluster); err != nil {
 		return err
 	}
+	// Only what has changed since the last time: at the start this node may
+	// have been given newer addresses than the log has.
 	if members := membersOf(t); !slices.Equal(members, n.members) {
 		if err := saveMembers(n.cfg.Store, members); err != nil {
 			return err
@@ -277,7 +279,7 @@ func (n *Node) register(ctx context.Context, me *shardpb.Node) {
 		Op: &shardpb.SystemCommand_RegisterNode{RegisterNode: &shardpb.RegisterNode{Node: me}},
 	})}
 	if _, _, open := n.ask(ctx, nil, &s, t, &q, time.Now().Add(answerWithin)); open != nil {
-		open.giveUp()
+		open.giveUp(s.group)
 	}
 }
 

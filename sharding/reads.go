@@ -98,6 +98,7 @@ func (l *leader) complete(now time.Duration, r *leasepb.Result) {
 	}
 	for _, ref := range r.BlockedBy {
 		v := l.shard.state.Lock(ref.Namespace, ref.Lock)
+		v.Queue = nil // its length is enough
 		l.fillLock(now, v)
 		r.Blocked = append(r.Blocked, v)
 	}

@@ -97,13 +97,6 @@ func (r *Router) ask(ctx context.Context, stopping <-chan struct{}, s *search, t
 	return answer, err, nil
 }
 
-// giveUp tells the other side that nobody waits for the answer any more.
-func (c *call) giveUp() {
-	if c.cancel != nil {
-		c.cancel()
-	}
-}
-
 // query asks a group's leader something that changes nothing, as often as is
 // needed.
 func (r *Router) query(ctx context.Context, id consensus.GroupID, q any) (any, error) {
@@ -120,7 +113,7 @@ func (r *Router) query(ctx context.Context, id consensus.GroupID, q any) (any, e
 		answer, err, open := r.ask(ctx, nil, &s, t, &question{query: q}, limit)
 		switch {
 		case open != nil:
-			open.giveUp()
+			open.giveUp(s.group)
 			return nil, whyNot(ctx)
 		case err == nil:
 			return answer, nil

@@ -46,6 +46,7 @@ type search struct {
 	since   time.Time // when the present search began; zero while all goes well
 	refused target    // that failed last
 	hint    target    // of a newer leader, given by a refusal
+	stopped bool      // this node's replica is
 }
 
 // next returns the leader as this node knows it, and waits where none is known
@@ -53,6 +54,9 @@ type search struct {
 func (s *search) next(ctx context.Context, stopping <-chan struct{}) (target, error) {
 	if t := s.known(); t.node != 0 && t != s.refused {
 		return t, nil
+	}
+	if s.stopped {
+		return target{}, errStopping
 	}
 	pause := time.NewTimer(retryPause)
 	defer pause.Stop()
@@ -111,6 +115,7 @@ func (s *search) failed(t target, err error) {
 		s.since = time.Now()
 	}
 	s.refused = t
+	s.stopped = t.local && errors.Is(err, consensus.ErrStopped)
 	var notLeader *consensus.NotLeaderError
 	if errors.As(err, &notLeader) && notLeader.Leader != 0 && notLeader.Leader != s.self {
 		if h := (target{node: notLeader.Leader, term: notLeader.Term}); h.term > s.hint.term && h != t {

@@ -19,18 +19,22 @@ type served struct {
 
 // abandonment is a query that changes nothing in the state: it carries to the
 // group's goroutine that nobody takes an answer any more.
-type abandonment struct{ served *served }
+type abandonment struct {
+	of interface{ abandon() }
+}
+
+func abandon(g group, of interface{ abandon() }) {
+	g.QueryStale(abandonment{of}, func(any, error) {}) // of a stopped group there is nothing to abandon
+}
 
 // cancel tells that nobody takes the answer any more: the caller gave up, or
 // its link broke.
-func (s *served) cancel() {
-	s.group.QueryStale(abandonment{s}, func(any, error) {})
-}
+func (s *served) cancel() { abandon(s.group, s) }
 
 func (s *served) abandon() {
 	s.gone = true
-	if s.waiter != nil && s.shard.lead != nil && !s.waiter.settled {
-		s.shard.lead.abandon(s.waiter)
+	if s.waiter != nil {
+		s.waiter.abandon()
 	}
 }
 
@@ -45,7 +49,7 @@ func (s *served) done(applied any, err error) {
 		s.waiter = applied
 		applied.then(s.answer)
 		if s.gone {
-			s.abandon()
+			applied.abandon()
 		}
 	case *leasepb.Result:
 		if s.gone && s.shard.lead != nil {

@@ -125,7 +125,7 @@ func (s *shard) Query(now, received time.Duration, query any) any {
 		names, next := s.state.Namespaces(q.After, int(q.Limit))
 		return &shardpb.Page{Namespaces: names, More: next != ""}
 	case abandonment:
-		q.served.abandon()
+		q.of.abandon()
 		return nil
 	}
 	return fmt.Errorf("group %d has no query %T", s.id, query)

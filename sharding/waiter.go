@@ -14,10 +14,9 @@ import (
 // A waiter without an answer func is detached: its request came to an earlier
 // leader, and its serving node is expected to ask again.
 type waiter struct {
-	attempt lease.Attempt
-	place   lease.Wait // as Cancel names it
-	timer   lease.TimerID
-	since   time.Duration
+	leader *leader
+	place  lease.Wait // as Cancel names it
+	since  time.Duration
 	// older are attempts for the same place that this one replaced. They get
 	// the same answer, unless their wait is over before.
 	older []*waiter
@@ -49,6 +48,14 @@ func (w *waiter) settle(result *leasepb.Result, err error) {
 	if w.answer != nil {
 		w.answer(result, err)
 		w.answer = nil
+	}
+}
+
+// abandon notes that nobody takes the answer any more: the place is cancelled.
+func (w *waiter) abandon() {
+	if !w.settled {
+		w.gone = true
+		w.leader.sweepBy(w.leader.now)
 	}
 }
 
