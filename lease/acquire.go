@@ -17,7 +17,7 @@ func (s *State) applyAcquire(cmd *leasepb.Acquire, id ID, key *KeyHash) *leasepb
 	if l == nil && cmd.OneShot == nil {
 		return refuseLeaseNotFound()
 	}
-	a := acquisition{cmd: cmd, id: id, key: key}
+	a := acquisition{cmd: cmd, id: id, lease: l, key: key}
 	if refusal := s.survey(&a); refusal != nil {
 		return refusal
 	}
@@ -47,6 +47,7 @@ func (s *State) applyAcquire(cmd *leasepb.Acquire, id ID, key *KeyHash) *leasepb
 type acquisition struct {
 	cmd     *leasepb.Acquire
 	id      ID
+	lease   *lease // nil: to be made
 	key     *KeyHash
 	missing int      // locks that the lease does not hold
 	joins   *request // of the same lease, waiting for one of them
@@ -96,8 +97,8 @@ func (s *State) blocking(wants []want) []lockName {
 
 // holderOf returns the lease of an acquire, made now if it is a one-shot one.
 func (s *State) holderOf(a *acquisition) *lease {
-	if s.lease(a.id) != nil {
-		return s.ownLease(a.id)
+	if a.lease != nil {
+		return s.ownLease(a.lease)
 	}
 	l := s.newLease(a.id, a.cmd.Locks[0].Namespace, a.cmd.OneShot)
 	l.oneShot = true
@@ -167,7 +168,6 @@ func (s *State) join(a *acquisition) *leasepb.Result {
 		return refuse(leasepb.Code_MODE_CONFLICT,
 			"the lease waits for some of these locks in another request; repeat that one, or release them first")
 	}
-	l := s.lease(a.id)
 	joined := *old
 	joined.attempt = attemptOf(a.cmd.Attempt)
 	joined.wait = a.cmd.WaitMs
@@ -185,9 +185,9 @@ func (s *State) join(a *acquisition) *leasepb.Result {
 		s.start(joined.timer())
 	}
 	if joined.attempt != old.attempt {
-		s.answer(Answer{Attempt: old.attempt, Lease: l.id, Joined: true, By: joined.attempt})
+		s.answer(Answer{Attempt: old.attempt, Lease: a.id, Joined: true, By: joined.attempt})
 	}
-	return resultQueued(l, a.cmd.Attempt)
+	return resultQueued(a.lease, a.cmd.Attempt)
 }
 
 func resultQueued(l *lease, attempt *leasepb.Attempt) *leasepb.Result {

@@ -42,12 +42,17 @@ func (s *State) lease(id ID) *lease {
 	return l
 }
 
-// ownLease returns the record of a lease that exists, to be changed.
-func (s *State) ownLease(id ID) *lease {
+// mustLease is lease, to be changed, for where the state says that there is one.
+func (s *State) mustLease(id ID) *lease {
 	l := s.lease(id)
 	if l == nil {
 		s.broken("lease %v is gone", id)
 	}
+	return s.ownLease(l)
+}
+
+// ownLease returns the record of a lease to be changed.
+func (s *State) ownLease(l *lease) *lease {
 	if l.generation != s.generation {
 		clone := *l
 		clone.generation = s.generation
@@ -95,11 +100,11 @@ func (s *State) applyCreateLease(cmd *leasepb.CreateLease) *leasepb.Result {
 // applyEndLease revokes a lease. Its locks are free at once: whoever revokes
 // knows that its holder has stopped, so a lock-delay is not wanted.
 func (s *State) applyEndLease(cmd *leasepb.EndLease) *leasepb.Result {
-	id := idOf(cmd.Lease)
-	if s.lease(id) == nil {
+	l := s.lease(idOf(cmd.Lease))
+	if l == nil {
 		return refuseLeaseNotFound()
 	}
-	s.endLease(s.ownLease(id), leasepb.EventType_EVENT_RELEASED, reasonRevoked)
+	s.endLease(s.ownLease(l), leasepb.EventType_EVENT_RELEASED, reasonRevoked)
 	return &leasepb.Result{Released: grants(s.turn.freed)}
 }
 
@@ -113,7 +118,7 @@ func (s *State) applyExpire(cmd *leasepb.Expire) *leasepb.Result {
 			continue // R1
 		}
 		if l := s.lease(id); l != nil && l.running {
-			s.endLease(s.ownLease(id), leasepb.EventType_EVENT_EXPIRED, reasonExpired)
+			s.endLease(s.ownLease(l), leasepb.EventType_EVENT_EXPIRED, reasonExpired)
 		}
 	}
 	return &leasepb.Result{}

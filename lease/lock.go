@@ -147,11 +147,10 @@ func (s *State) settle() {
 func (s *State) advance(l *lock) {
 	for i := 0; i < len(l.queue); {
 		p := l.queue[i]
-		if (i > 0 && p.mode != shared) || !l.admits(p.mode, p.permits) {
+		if !l.admits(p.mode, p.permits) {
 			return
 		}
-		r := s.mustRequest(p.arrival)
-		if s.canGrant(r) {
+		if r := s.mustRequest(p.arrival); s.canGrant(r) {
 			s.grantWaiting(r)
 			continue // the next one is at i now
 		}

@@ -9,11 +9,12 @@ import (
 // applyRelease ends what one lease holds or waits for.
 func (s *State) applyRelease(cmd *leasepb.Release) *leasepb.Result {
 	id := idOf(cmd.Lease)
-	if s.lease(id) == nil {
+	l := s.lease(id)
+	if l == nil {
 		return refuseLeaseNotFound()
 	}
 	if cmd.Multi {
-		return s.releaseSome(id, cmd.Locks)
+		return s.releaseSome(l, cmd.Locks)
 	}
 	ref := cmd.Locks[0]
 	p := s.place(id, lockName{namespace: ref.Namespace, lock: ref.Lock})
@@ -21,7 +22,7 @@ func (s *State) applyRelease(cmd *leasepb.Release) *leasepb.Result {
 		// A late, repeated release never ends a newer grant of the same lease.
 		return refuseNotHolder()
 	}
-	l := s.ownLease(id)
+	l = s.ownLease(l)
 	waited := p.waits()
 	s.release(l, p)
 	s.endIfSpent(l)
@@ -31,7 +32,8 @@ func (s *State) applyRelease(cmd *leasepb.Release) *leasepb.Result {
 }
 
 // releaseSome releases what a lease has of some locks, or of all.
-func (s *State) releaseSome(id ID, locks []*leasepb.ReleaseRef) *leasepb.Result {
+func (s *State) releaseSome(l *lease, locks []*leasepb.ReleaseRef) *leasepb.Result {
+	id := l.id
 	var notHeld []lockName
 	var places []*place
 	if len(locks) == 0 {
@@ -55,7 +57,7 @@ func (s *State) releaseSome(id ID, locks []*leasepb.ReleaseRef) *leasepb.Result 
 	if len(places) == 0 {
 		return refuseNotHolder()
 	}
-	l := s.ownLease(id)
+	l = s.ownLease(l)
 	result := new(leasepb.Result)
 	// What waits goes first: a request may count on locks that are released.
 	for _, p := range places {
@@ -103,7 +105,7 @@ func (s *State) applyForceRelease(cmd *leasepb.ForceRelease) *leasepb.Result {
 	}
 	s.turn.freed = append(s.turn.freed, holders...)
 	for _, p := range s.turn.freed {
-		l := s.ownLease(p.lease)
+		l := s.mustLease(p.lease)
 		s.free(l, p, leasepb.EventType_EVENT_FORCED, cmd.Reason)
 		s.endIfSpent(l)
 	}

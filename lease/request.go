@@ -194,7 +194,7 @@ func (s *State) reaches(r *request, w *want) bool {
 
 // grantWaiting turns all places of a request into holds and answers it.
 func (s *State) grantWaiting(r *request) {
-	l := s.ownLease(r.lease)
+	l := s.mustLease(r.lease)
 	s.dequeue(l, r, nil)
 	granted := make([]*place, len(r.locks))
 	for i, w := range r.locks {
@@ -249,7 +249,7 @@ func (s *State) cancelThoseCountingOn(ended *place) {
 		return true
 	})
 	for _, r := range counting {
-		s.cancel(s.ownLease(r.lease), r, reasonReleased, leasepb.Code_LOCK_HELD)
+		s.cancel(s.mustLease(r.lease), r, reasonReleased, leasepb.Code_LOCK_HELD)
 	}
 }
 
@@ -272,7 +272,7 @@ func (s *State) applyCancel(cmd *leasepb.Cancel) *leasepb.Result {
 	case leasepb.CancelReason_CANCEL_NODE_GONE:
 		reason = reasonNodeGone
 	}
-	l := s.ownLease(r.lease)
+	l := s.mustLease(r.lease)
 	s.cancel(l, r, reason, leasepb.Code_LOCK_HELD)
 	s.endIfSpent(l)
 	return &leasepb.Result{Cancelled: true}
