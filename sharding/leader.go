@@ -2,7 +2,6 @@ package sharding
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -53,16 +52,25 @@ func newLeader(s *shard, now time.Duration, term uint64) *leader {
 
 // fail tells everybody who waits that this leadership is over.
 func (l *leader) fail() {
-	for _, w := range l.inOrder() {
+	for _, w := range l.waitersWhere(func(*waiter) bool { return true }) {
 		w.settle(nil, errPlaceLeft)
 	}
 }
 
-// inOrder lists the waiters in an order that does not depend on the map's.
-func (l *leader) inOrder() []*waiter {
-	return slices.SortedFunc(maps.Values(l.waiters), func(a, b *waiter) int {
-		return cmp.Or(cmp.Compare(a.place.Attempt.Boot, b.place.Attempt.Boot), cmp.Compare(a.place.Attempt.Number, b.place.Attempt.Number))
+// waitersWhere lists some waiters, in an order that does not depend on the
+// map's.
+func (l *leader) waitersWhere(wanted func(*waiter) bool) []*waiter {
+	var some []*waiter
+	for _, w := range l.waiters {
+		if wanted(w) {
+			some = append(some, w)
+		}
+	}
+	slices.SortFunc(some, func(a, b *waiter) int {
+		x, y := a.place.Attempt, b.place.Attempt
+		return cmp.Or(cmp.Compare(x.Boot, y.Boot), cmp.Compare(x.Number, y.Number))
 	})
+	return some
 }
 
 // applied follows an entry: it sets timers, answers those who waited for it,

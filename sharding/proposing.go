@@ -197,16 +197,15 @@ func (p *proposing) sweep() {
 	}
 	p.sweepAt = 0
 	lost := p.lostBoots()
-	for _, w := range p.inOrder() {
-		if w.cancelling || p.open.cancels >= maxCancels {
-			continue
+	unwanted := p.waitersWhere(func(w *waiter) bool {
+		return !w.cancelling && (w.gone || slices.Contains(lost, w.place.Attempt.Boot))
+	})
+	for _, w := range unwanted {
+		if p.open.cancels >= maxCancels {
+			p.sweepBy(p.now + wakeStep)
+			break
 		}
-		switch {
-		case w.gone:
-			p.dismiss(w, leasepb.CancelReason_CANCEL_CLIENT_GONE)
-		case slices.Contains(lost, w.place.Attempt.Boot):
-			p.dismiss(w, leasepb.CancelReason_CANCEL_NODE_GONE)
-		}
+		p.dismiss(w)
 	}
 	p.endOrphans(lost)
 }
@@ -235,7 +234,11 @@ func (p *proposing) lostBoots() (lost []uint64) {
 	return lost
 }
 
-func (p *proposing) dismiss(w *waiter, reason leasepb.CancelReason) {
+func (p *proposing) dismiss(w *waiter) {
+	reason := leasepb.CancelReason_CANCEL_NODE_GONE
+	if w.gone {
+		reason = leasepb.CancelReason_CANCEL_CLIENT_GONE
+	}
 	w.cancelling = true
 	p.cancel(w, reason, func(err error) {
 		w.cancelling = false
