@@ -73,14 +73,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(stderr, "lockd %s: %s\n", name, strings.TrimSuffix(line, "\n"))
-	}
+	complain(stderr, name, err)
 	if errors.As(err, new(usageError)) {
-		fmt.Fprintf(stderr, "\"lockd help\" shows what there is.\n")
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// complain prints an error. A node whose log nobody reads must still end, so
+// it waits for stderr no longer than the log does.
+func complain(stderr io.Writer, name string, err error) {
+	w := newLogWriter(stderr, func() {}, func(io.Writer, int) {})
+	defer w.Close()
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(w, "lockd %s: %s\n", name, strings.TrimSuffix(line, "\n"))
+	}
+	if errors.As(err, new(usageError)) {
+		fmt.Fprintf(w, "\"lockd help\" shows what there is.\n")
+	}
 }
 
 func lookUp(name string) (command, error) {

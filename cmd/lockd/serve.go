@@ -69,7 +69,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			fatal(fmt.Errorf("serve REST: %w", err))
 		}
 	}()
-	announce(stdout, c.Name, rest.Addr())
+	ctx, cancel := context.WithCancel(ctx)
+	announced := announce(ctx, stdout, c.Name, rest.Addr(), node)
+	defer func() { cancel(); <-announced }()
 
 	select {
 	case <-ctx.Done():
@@ -109,13 +111,32 @@ func newServer(c Config, node *sharding.Node, logger zerolog.Logger, m *metrics.
 	}, metered{node, m.Locks}))
 }
 
-// announce says where the node is and what to try, on a writer that waits for
-// nobody either.
-func announce(stdout io.Writer, name string, rest net.Addr) {
-	w := newLogWriter(stdout, func() {}, func(io.Writer, int) {})
-	defer w.Close()
+// readyPoll is how often a starting node looks whether it is ready.
+const readyPoll = 20 * time.Millisecond
+
+// announce says where the node is, at once, and what to try, as soon as that
+// works, on a writer that waits for nobody either. What it returns is closed
+// when it has ended, at the latest with ctx.
+func announce(ctx context.Context, stdout io.Writer, name string, rest net.Addr, node *sharding.Node) <-chan struct{} {
+	ended := make(chan struct{})
 	url := "http://" + localAddress(rest.String())
-	fmt.Fprintf(w, "lockd %s serves %s\ntry: curl -d '{\"ttl\":\"5m\"}' %s/v1/namespaces/demo/locks/hello/acquire\n", name, url, url)
+	out := newLogWriter(stdout, func() {}, func(io.Writer, int) {})
+	fmt.Fprintf(out, "lockd %s serves %s\n", name, url)
+	go func() {
+		defer close(ended)
+		defer out.Close()
+		poll := time.NewTicker(readyPoll)
+		defer poll.Stop()
+		for len(node.NotReady()) > 0 {
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		fmt.Fprintf(out, "try: curl -d '{\"ttl\":\"5m\"}' %s/v1/namespaces/demo/locks/hello/acquire\n", url)
+	}()
+	return ended
 }
 
 // stop ends the node in the reverse order of its start. What takes longer than
