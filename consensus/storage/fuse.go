@@ -16,12 +16,19 @@ import (
 //
 // Pebble itself would go on: it retries a failed flush for ever, and after a
 // failed fsync of its manifest it would trust the next one that succeeds,
-// although the kernel has dropped the first one's pages, and delete the WAL. A
-// node that cannot write must stop, and what it had acknowledged must stay as
-// it is on the disk; that is certain when no operation reaches the disk any
-// more. It also makes the error name the file.
+// although the kernel has dropped the first one's pages, and delete the WAL;
+// after that of a directory it panics. A node that cannot write must stop, and
+// what it had acknowledged must stay as it is on the disk; that is certain when
+// no operation reaches the disk any more. It also makes the error name the file.
+//
+// Who is told the error depends on the file. The WALs, the mark and the
+// snapshots are written for callers of the store, who get it. All else is
+// written by Pebble's own goroutines (and by OpenPebble, which does not wait
+// for them), and these stop at the disk for good, where they hold no lock that
+// others need.
 type fuse struct {
 	vfs.FS
+	answered []string // the files and directories whose writers are told
 
 	blown   atomic.Pointer[error]
 	onBlown atomic.Pointer[func(error)]
@@ -29,8 +36,8 @@ type fuse struct {
 	done    chan struct{} // closed once it has blown
 }
 
-func newFuse(fs vfs.FS) *fuse {
-	return &fuse{FS: fs, done: make(chan struct{})}
+func newFuse(fs vfs.FS, answered ...string) *fuse {
+	return &fuse{FS: fs, answered: answered, done: make(chan struct{})}
 }
 
 // arm makes the fuse report its error to f; an error from before is returned.
@@ -67,18 +74,10 @@ func (s *fuse) do(what, name string, op func() error) error {
 }
 
 // pass refuses an operation if the fuse has blown.
-//
-// It stops Pebble's own goroutines for good, because they would repeat the
-// operation in a busy loop until the process ends. They hold none of Pebble's
-// locks while they are at the disk. Writers of a WAL are the callers of Write,
-// and must get their answer.
 func (s *fuse) pass(name string) error {
 	err := s.err()
-	if err == nil {
-		return nil
-	}
-	if !strings.HasSuffix(name, ".log") && !isSnapshotFile(name) {
-		select {}
+	if err != nil {
+		s.stop(name)
 	}
 	return err
 }
@@ -88,8 +87,36 @@ func (s *fuse) checked(what, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	s.blow(fmt.Errorf("storage: %s %s: %w", what, name, err))
+	err = fmt.Errorf("storage: %s %s: %w", what, name, err)
+	s.blow(err)
+	s.stop(name)
 	return err
+}
+
+// guard runs f, which may never return once the fuse has blown: then it does
+// not wait for it.
+func (s *fuse) guard(f func() error) error {
+	returned := make(chan error, 1)
+	go func() { returned <- f() }()
+	select {
+	case err := <-returned:
+		if s.err() != nil {
+			return s.err()
+		}
+		return err
+	case <-s.done:
+		return s.err()
+	}
+}
+
+// stop does not return if no one is told what became of an operation on name.
+func (s *fuse) stop(name string) {
+	for _, path := range s.answered {
+		if name == path || s.FS.PathDir(name) == path {
+			return
+		}
+	}
+	select {}
 }
 
 func (s *fuse) file(name string, f vfs.File, err error, what string) (vfs.File, error) {
@@ -102,6 +129,14 @@ func (s *fuse) file(name string, f vfs.File, err error, what string) (vfs.File, 
 func (s *fuse) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := s.pass(name); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(s.PathBase(name), "marker.") {
+		// Pebble syncs the directory after a marker, but not before it: on a
+		// file system that keeps no order the marker could survive a loss of
+		// power, and the manifest that it names not.
+		if err := syncDir(s, s.PathDir(name)); err != nil {
+			return nil, err
+		}
 	}
 	f, err := s.FS.Create(name, category)
 	return s.file(name, f, err, "create")

@@ -33,27 +33,26 @@ const (
 	l0StopWrites = 1000
 )
 
-// snapshotsDir is where snapshot files lie within the data directory.
-const snapshotsDir = "snapshots"
+// Beside Pebble's own files there are in the data directory
+const (
+	walDir       = "wal"
+	snapshotsDir = "snapshots"
+)
 
 // OpenPebble opens the store in cfg.Dir, or makes it. ErrCorrupt comes when
 // what is there cannot be trusted.
 func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
-	s := &Pebble{fuse: newFuse(cfg.FS), dir: cfg.Dir, groups: make(map[uint64]*group)}
+	in := func(name string) string { return cfg.FS.PathJoin(cfg.Dir, name) }
+	s := &Pebble{
+		fuse:   newFuse(cfg.FS, in(walDir), in(snapshotsDir), in(markName)),
+		dir:    cfg.Dir,
+		groups: make(map[uint64]*group),
+	}
 	if err := s.lock(cfg); err != nil {
 		return nil, err
 	}
-	// Pebble retries a flush for ever even while it opens, so nothing waits for
-	// this goroutine once the fuse has blown; it is then stopped at the disk.
-	opened := make(chan error, 1)
-	go func() { opened <- s.open(cfg) }()
-	var err error
-	select {
-	case err = <-opened:
-	case <-s.fuse.done:
-		err = s.fuse.err()
-	}
-	if err != nil {
+	// Even while it opens Pebble flushes in the background.
+	if err := s.fuse.guard(func() error { return s.open(cfg) }); err != nil {
 		err = errors.Join(err, s.dirLock.Close())
 		if errors.Is(err, ErrCorrupt) || pebble.IsCorruptionError(err) {
 			return nil, corruptStore(cfg.Dir, err)
@@ -67,7 +66,7 @@ func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
 // it can be released whatever state Pebble is in.
 func (s *Pebble) lock(cfg PebbleConfig) error {
 	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
+		return fmt.Errorf("data directory %s: %w", cfg.Dir, err)
 	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, "LOCK"))
 	switch {
@@ -96,7 +95,7 @@ func makeDir(fs vfs.FS, dir string) error {
 		}
 	}
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return fmt.Errorf("make directory: %w", err)
 	}
 	return syncDir(fs, parent)
 }
@@ -111,7 +110,7 @@ func corruptStore(dir string, err error) error {
 }
 
 func (s *Pebble) open(cfg PebbleConfig) (err error) {
-	wal, err := newestWAL(s.fuse, cfg.Dir)
+	wal, err := newestWAL(s.fuse, s.fuse.PathJoin(cfg.Dir, walDir))
 	if err != nil {
 		return err
 	}
@@ -119,8 +118,12 @@ func (s *Pebble) open(cfg PebbleConfig) (err error) {
 		return fmt.Errorf("%w%s", err, details(err))
 	}
 	defer func() {
-		if err != nil && s.fuse.err() == nil {
-			err = errors.Join(err, s.db.Close())
+		if err == nil || s.fuse.err() != nil {
+			return
+		}
+		err = errors.Join(err, s.db.Close())
+		if s.mark != nil {
+			err = errors.Join(err, s.mark.file.Close())
 		}
 	}()
 	if err := s.load(); err != nil {
@@ -149,7 +152,7 @@ func details(err error) string {
 // newestWAL returns the path of the WAL with the highest number.
 func newestWAL(fs vfs.FS, dir string) (string, error) {
 	names, err := fs.List(dir)
-	if err != nil {
+	if err != nil && !oserror.IsNotExist(err) {
 		return "", err
 	}
 	var newest string
@@ -183,8 +186,8 @@ func (s *Pebble) checkMark(wal string) (err error) {
 		return err
 	}
 	if acknowledged > s.number {
-		return errors.Join(fmt.Errorf("%w: %s: the last %d commits that were acknowledged are not there",
-			ErrCorrupt, wal, acknowledged-s.number), s.mark.file.Close())
+		return fmt.Errorf("%w: %s: the last %d commits that were acknowledged are not there",
+			ErrCorrupt, wal, acknowledged-s.number)
 	}
 	return s.mark.set(s.number)
 }
@@ -208,6 +211,7 @@ func openDB(cfg PebbleConfig, fs *fuse) (*pebble.DB, error) {
 func options(cfg PebbleConfig, fs *fuse) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          fs,
+		WALDir:                      fs.PathJoin(cfg.Dir, walDir), // see fuse
 		Logger:                      logger{cfg.Logger, fs},
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   cacheBytes,

@@ -428,9 +428,11 @@ func (s *Pebble) Close() error {
 		return nil
 	}
 	s.closed = true
-	if err := s.fuse.err(); err != nil {
-		return errors.Join(err, s.dirLock.Close())
+	err := s.fuse.err()
+	if err == nil {
+		err = s.fuse.guard(func() error {
+			return errors.Join(s.batch.Close(), s.db.Close(), s.mark.close())
+		})
 	}
-	err := errors.Join(s.batch.Close(), s.db.Close(), s.mark.close())
 	return errors.Join(err, s.dirLock.Close())
 }
