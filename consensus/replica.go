@@ -135,6 +135,13 @@ func newReplica(id NodeID, st storage.GroupState, store storage.Store, sm StateM
 		return nil, fmt.Errorf("group %d: %w", st.Group, err)
 	}
 	r.rn = rn
+	if len(r.conf.Voters) == 1 && r.isVoter() {
+		// Nobody else could win or object, so there is nothing to wait for. An
+		// error is one that the first election timeout meets again.
+		if err := rn.Campaign(); err != nil {
+			return nil, fmt.Errorf("group %d: %w", st.Group, err)
+		}
+	}
 	return r, nil
 }
 

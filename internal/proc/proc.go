@@ -317,3 +317,16 @@ func (n *Node) Lines(containing string) []string {
 }
 
 var _ io.Writer = (*tail)(nil)
+
+// Exited tells whether the present process has ended.
+func (n *Node) Exited() bool {
+	n.mu.Lock()
+	exited := n.exited
+	n.mu.Unlock()
+	select {
+	case <-exited:
+		return true
+	default:
+		return false
+	}
+}
