@@ -143,6 +143,8 @@ func validate(cmd *leasepb.Command) string {
 		}
 	}
 	switch op := cmd.GetOp().(type) {
+	case nil:
+		return "a command without an operation"
 	case *leasepb.Command_Own:
 		return validateOwn(op.Own)
 	case *leasepb.Command_CreateLease:

@@ -161,7 +161,7 @@ func (s *State) replay(k *key) *leasepb.Result {
 
 // applyForget drops keys whose time is over on the leader's clock.
 func (s *State) applyForget(cmd *leasepb.Forget) *leasepb.Result {
-	for _, f := range cmd.Keys {
+	for _, f := range cmd.GetKeys() {
 		k := s.key(KeyHash(f.Hash))
 		if k == nil || k.pending || k.index != f.Index || !s.Owns(k.home) {
 			continue

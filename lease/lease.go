@@ -112,7 +112,7 @@ func (s *State) applyEndLease(cmd *leasepb.EndLease) *leasepb.Result {
 // in the log is the moment of expiry, the same for every replica. One that is
 // gone was released first, or this is the second time of asking.
 func (s *State) applyExpire(cmd *leasepb.Expire) *leasepb.Result {
-	for _, b := range cmd.Leases {
+	for _, b := range cmd.GetLeases() {
 		id := idOf(b)
 		if !s.Owns(id.Hash()) {
 			continue // R1

@@ -193,7 +193,7 @@ func (s *State) close(l *lock, delay int64) {
 // applyOpen ends lock-delays that ran out on the leader's clock. One that has
 // begun since, under another index, goes on.
 func (s *State) applyOpen(cmd *leasepb.Open) *leasepb.Result {
-	for _, c := range cmd.Locks {
+	for _, c := range cmd.GetLocks() {
 		name := nameOf(c.Lock)
 		if !s.Owns(HashNamespace(name.namespace)) {
 			continue // R1

@@ -56,7 +56,7 @@ func (s *State) Ranges() []Range { return s.ranges }
 // changes nothing: after the first time only a move changes what is owned.
 func (s *State) applyOwn(cmd *leasepb.Own) *leasepb.Result {
 	if len(s.ranges) == 0 {
-		s.ranges = newRanges(cmd.Ranges)
+		s.ranges = newRanges(cmd.GetRanges())
 	}
 	return &leasepb.Result{}
 }

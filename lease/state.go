@@ -157,7 +157,8 @@ func (s *State) dispatch(cmd *leasepb.Command) *leasepb.Result {
 	case *leasepb.Command_Forget:
 		return s.applyForget(op.Forget)
 	}
-	return refuse(leasepb.Code_INVALID, "a command without an operation")
+	s.broken("no operation %T", cmd.Op)
+	return nil
 }
 
 // next takes the next number of the group's counter.
