@@ -148,6 +148,10 @@ func TestTooLarge(t *testing.T) {
 			n.ask("POST", test.path, test.body).wantProblem(http.StatusRequestEntityTooLarge, "too_large")
 		})
 	}
+	t.Run("body announced as too long", func(t *testing.T) {
+		conn := n.raw("POST " + acquirePath + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\nExpect: 100-continue\r\n\r\n")
+		readAnswer(t, conn).wantProblem(http.StatusRequestEntityTooLarge, "too_large")
+	})
 	t.Run("body of unknown length", func(t *testing.T) {
 		conn := n.raw("POST " + acquirePath + " HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" +
 			strings.Repeat("8000\r\n"+strings.Repeat(" ", 0x8000)+"\r\n", 2) + "1\r\n \r\n0\r\n\r\n")

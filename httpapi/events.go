@@ -78,8 +78,6 @@ type eventStream struct {
 }
 
 func (st *eventStream) begin() error {
-	// Fails on a connection that is gone, which the first write tells too.
-	st.control.SetReadDeadline(time.Time{})
 	st.x.Header()["Content-Type"] = []string{"text/event-stream"}
 	st.x.WriteHeader(http.StatusOK)
 	st.x.observe()
@@ -104,7 +102,8 @@ func (st *eventStream) send(event *leasepb.Event, lost bool) error {
 }
 
 func (st *eventStream) write() error {
-	st.control.SetWriteDeadline(time.Now().Add(eventWrite)) // as in begin
+	// It fails on a connection that is gone, which the write tells too.
+	st.control.SetWriteDeadline(time.Now().Add(eventWrite))
 	if _, err := st.x.Write(st.x.out.b); err != nil {
 		return err
 	}

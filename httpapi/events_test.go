@@ -109,6 +109,9 @@ func TestEventStreamResumes(t *testing.T) {
 	if got := readEvents(t, stream, 3); !strings.HasPrefix(got, ": watching\n\nevent: lost\ndata: {\"type\":\"lost\"}\n\nid: 990\nevent: acquired\n") {
 		t.Errorf("got\n%s", got)
 	}
+	if head := n.ask("HEAD", "/v1/namespaces/jobs/events", ""); head.status != http.StatusOK || head.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD: %d %v", head.status, head.header)
+	}
 	for _, id := range []string{"x", "-1", "1.5", "9007199254740992"} {
 		n.ask("GET", "/v1/namespaces/jobs/events", "", "Last-Event-ID", id).wantInvalid("Last-Event-ID")
 	}
@@ -131,7 +134,9 @@ func TestEventStreamEndsWithItsClientAndWithTheService(t *testing.T) {
 
 	res := n.open(t.Context(), "GET", "/v1/namespaces/jobs/events", "")
 	defer res.Body.Close()
-	n.server.Drain()
+	if err := n.http.Config.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
 	<-ended
 	if text, err := bufio.NewReader(res.Body).ReadString('x'); text != ": watching\n\n" || err == nil {
 		t.Errorf("got %q, %v", text, err)

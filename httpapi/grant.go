@@ -54,16 +54,14 @@ func (s *Server) do(ctx context.Context, x *exchange, r *http.Request, cmd *leas
 }
 
 // patience is the context of a request that may wait. Its end is that of the
-// client's connection, or of the service. The limits against slow clients make
-// way for the wait.
+// client's connection, or of the service. The limit for slow readers makes way
+// for the wait; net/http itself lifts that for slow senders after the body.
 func (s *Server) patience(x *exchange, r *http.Request, wait time.Duration) (ctx context.Context, done func()) {
 	if wait == 0 {
 		return r.Context(), func() {}
 	}
-	// These fail on a connection that is gone, which its context tells too.
-	control := http.NewResponseController(x.ResponseWriter)
-	control.SetReadDeadline(time.Time{})
-	control.SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+	// It fails on a connection that is gone, which its context tells too.
+	http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
 	ctx, cancel := context.WithCancel(r.Context())
 	unhook := context.AfterFunc(s.draining, cancel)
 	return ctx, func() { unhook(); cancel() }

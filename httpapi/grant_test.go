@@ -20,7 +20,7 @@ func waitingService(answer func(*leasepb.Command) (*leasepb.Result, error)) (svc
 	waiting = make(chan struct{}, 1)
 	return &fakeService{do: func(ctx context.Context, cmd *leasepb.Command) (*leasepb.Result, error) {
 		if cmd.GetAcquire() == nil {
-			return fakeResult(cmd), nil
+			return fakeResult(cmd), ctx.Err()
 		}
 		waiting <- struct{}{}
 		<-ctx.Done()
@@ -33,10 +33,12 @@ func granted(cmd *leasepb.Command) (*leasepb.Result, error) { return fakeResult(
 func cancelled(*leasepb.Command) (*leasepb.Result, error) { return nil, context.Canceled }
 
 // disconnect sends an acquire, goes away while it waits, and returns what the
-// service was asked in all.
-func disconnect(t *testing.T, svc *fakeService, waiting chan struct{}, path, body string, headers ...string) (*node, []*leasepb.Command) {
+// service was asked in all. undeliverable: the answer is known not to have
+// come through.
+func disconnect(t *testing.T, svc *fakeService, waiting chan struct{}, undeliverable bool, path, body string, headers ...string) []*leasepb.Command {
 	t.Helper()
-	n := start(t, svc)
+	var o observations
+	n := start(t, svc, func(c *Config) { c.Observe = o.observer })
 	var request strings.Builder
 	request.WriteString("POST " + path + " HTTP/1.1\r\nHost: localhost\r\n")
 	r := httptest.NewRequest("POST", path, strings.NewReader(body))
@@ -48,17 +50,19 @@ func disconnect(t *testing.T, svc *fakeService, waiting chan struct{}, path, bod
 	<-waiting
 	conn.Close()
 	n.http.Close() // waits for the handler
-	return n, svc.sent()
+	if logs := n.logs.String(); logs != "" {
+		t.Errorf("a client that goes away is logged: %s", logs)
+	}
+	if len(o.seen) != 1 || strings.HasSuffix(o.seen[0], " 499") != undeliverable {
+		t.Errorf("observed %v", o.seen)
+	}
+	return svc.sent()
 }
 
 func TestAWaitEndsWhenItsClientGoes(t *testing.T) {
 	svc, waiting := waitingService(cancelled)
-	n, sent := disconnect(t, svc, waiting, acquirePath, `{"wait":"10m"}`)
-	if len(sent) != 1 {
+	if sent := disconnect(t, svc, waiting, true, acquirePath, `{"wait":"10m"}`); len(sent) != 1 {
 		t.Errorf("commands %v", sent)
-	}
-	if logs := n.logs.String(); logs != "" {
-		t.Errorf("a client that goes away is logged: %s", logs)
 	}
 }
 
@@ -78,7 +82,7 @@ func TestAOneShotGrantThatCannotBeDeliveredIsReleased(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			svc, waiting := waitingService(granted)
-			_, sent := disconnect(t, svc, waiting, test.path, test.body, test.headers...)
+			sent := disconnect(t, svc, waiting, test.released, test.path, test.body, test.headers...)
 			if !test.released {
 				if len(sent) != 1 {
 					t.Errorf("commands %v", sent)

@@ -70,14 +70,17 @@ func problemOf(err error) *problem {
 
 // fail answers with an error. It is the only place that knows statuses.
 func (x *exchange) fail(r *http.Request, err error) {
+	// A client that has gone is answered all the same: it may have closed only
+	// its own direction of the connection.
+	x.gone = x.status != 0 || r.Context().Err() != nil
+	if x.status != 0 {
+		return // the answer had begun, and could not be written
+	}
 	p := problemOf(err)
 	if p.status == http.StatusInternalServerError && err != errInternal {
 		x.server.cfg.Logger.Error().Err(err).Str("request_id", x.id).Str("route", x.routeName()).Msg("unexpected error")
 		err = errInternal
 	}
-	// A client that has gone is answered all the same: it may have closed only
-	// its own direction of the connection.
-	x.gone = r.Context().Err() != nil
 	h := x.Header()
 	h["Content-Type"] = problemType
 	a := &x.out

@@ -63,7 +63,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 func (s *Server) Drain() { s.drain() }
 
 // The limits against clients that send or read slowly. Waits and event
-// streams, which are slow for a reason, extend them for themselves.
+// streams, which are slow for a reason, extend that of writing for themselves.
 const (
 	readTimeout    = 30 * time.Second // of a whole request
 	writeTimeout   = 30 * time.Second // of an answer, from the end of the request's header on

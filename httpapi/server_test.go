@@ -55,6 +55,11 @@ func TestMethodNotAllowed(t *testing.T) {
 				t.Errorf("%s %s: Allow %q, want %q", method, path, got, allow)
 			}
 		}
+		for _, method := range []string{"GET", "POST", "DELETE"} { // which other paths answer
+			if !strings.Contains(allow, method) {
+				n.ask(method, path, "").wantProblem(http.StatusMethodNotAllowed, "method_not_allowed")
+			}
+		}
 	}
 }
 
@@ -142,7 +147,7 @@ func (o *observations) observer(method, route string) Observer {
 	return func(status int, took time.Duration) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.seen = append(o.seen, method+" "+route+" "+http.StatusText(status))
+		o.seen = append(o.seen, method+" "+route+" "+itoa(status))
 		if took < 0 {
 			panic("negative time")
 		}
@@ -163,8 +168,8 @@ func TestRequestsAreObservedByRoute(t *testing.T) {
 	svc.do = func(context.Context, *leasepb.Command) (*leasepb.Result, error) { panic("x") }
 	n.ask("POST", acquirePath, "")
 	n.http.Close()
-	want := []string{"POST " + lockPath + "/acquire OK", "GET /healthz OK", "GET /v1/leases/{lease} OK", "any unmatched Not Found", "any unmatched Method Not Allowed",
-		"GET /metrics OK", "GET /v1/namespaces/{namespace}/events OK", "POST " + lockPath + "/acquire Internal Server Error"}
+	want := []string{"POST " + lockPath + "/acquire 200", "GET /healthz 200", "GET /v1/leases/{lease} 200", "any unmatched 404", "any unmatched 405",
+		"GET /metrics 200", "GET /v1/namespaces/{namespace}/events 200", "POST " + lockPath + "/acquire 500"}
 	if !slices.Equal(o.seen, want) {
 		t.Errorf("observed\n%s\nwant\n%s", strings.Join(o.seen, "\n"), strings.Join(want, "\n"))
 	}

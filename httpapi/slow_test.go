@@ -85,7 +85,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 			serveInBubble(t, func() Service { return new(fakeService) }, func(dial func() net.Conn) {
 				conn := dial()
 				send(conn, test.text)
-				if took, text := closedAfter(conn); took > test.limit+time.Second {
+				if took, text := closedAfter(conn); took < test.limit || took > test.limit+time.Second {
 					t.Errorf("closed after %v, limit %v: %s", took, test.limit, text)
 				}
 			})
@@ -112,6 +112,29 @@ func TestALongWaitOutlastsTheTimeouts(t *testing.T) {
 	})
 }
 
+func TestAReaderThatDoesNotReadIsCutOff(t *testing.T) {
+	serveInBubble(t, func() Service { return new(fakeService) }, func(dial func() net.Conn) {
+		conn := dial()
+		if _, err := io.WriteString(conn, "GET /openapi.yaml"+head+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(writeTimeout + time.Second)
+		if text, _ := io.ReadAll(conn); len(text) > 8<<10 {
+			t.Errorf("the server waited to write %d bytes", len(text))
+		}
+	})
+}
+
+func readUntil(t *testing.T, stream *bufio.Reader, want string) {
+	t.Helper()
+	for line := ""; line != want; {
+		var err error
+		if line, err = stream.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAReaderThatDoesNotReadLosesItsStream(t *testing.T) {
 	var f *feed
 	service := func() Service {
@@ -122,17 +145,14 @@ func TestAReaderThatDoesNotReadLosesItsStream(t *testing.T) {
 		conn := dial()
 		send(conn, "GET /v1/namespaces/jobs/events"+head+"\r\n")
 		stream := bufio.NewReader(conn)
-		for line := ""; line != ": watching\n"; {
-			var err error
-			if line, err = stream.ReadString('\n'); err != nil {
-				t.Fatal(err)
-			}
-		}
+		readUntil(t, stream, ": watching\n")
 		time.Sleep(time.Hour) // a stream may be silent for as long as it likes
 		f.events <- fed{event: fakeEvent(7)}
-		time.Sleep(eventWrite + time.Second) // and nobody reads it
+		readUntil(t, stream, "id: 7\n")
+		f.events <- fed{event: fakeEvent(8)} // and now nobody reads
+		time.Sleep(eventWrite + time.Second)
 		select {
-		case f.events <- fed{event: fakeEvent(8)}:
+		case f.events <- fed{event: fakeEvent(9)}:
 			t.Error("the stream goes on")
 		default:
 		}
