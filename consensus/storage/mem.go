@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -183,8 +182,7 @@ func (s *MemStore) Groups() ([]GroupState, error) {
 	for _, g := range s.present.groups {
 		states = append(states, g.state)
 	}
-	slices.SortFunc(states, func(a, b GroupState) int { return cmp.Compare(a.Group, b.Group) })
-	return states, nil
+	return sortStates(states), nil
 }
 
 func (s *MemStore) Write(writes []GroupWrite, sync bool) error {
@@ -195,7 +193,7 @@ func (s *MemStore) Write(writes []GroupWrite, sync bool) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("write refused: %w", err))
 	}
-	if err := s.change(func(m *memImage) { m.write(writes) }, sync); err != nil {
+	if err := s.change(func(m *memImage) { m.write(writes) }, sync || mustSync(writes)); err != nil {
 		return err
 	}
 	s.removeFiles()
@@ -286,11 +284,9 @@ func (s *MemStore) removeFiles() {
 	}
 }
 
-// named tells whether a file is the snapshot of its group, or would be after a
-// crash.
+// named tells whether a file is the snapshot of its group.
 func (s *MemStore) named(id memFileID) bool {
-	return id == snapshotOf(id.group, s.present.state(id.group).Snapshot) ||
-		id == snapshotOf(id.group, s.durable.state(id.group).Snapshot)
+	return id == snapshotOf(id.group, s.present.state(id.group).Snapshot)
 }
 
 func (s *MemStore) Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error) {

@@ -81,7 +81,13 @@ func (s *Pebble) group(id uint64) *group {
 func (s *Pebble) Groups() ([]GroupState, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return sortedStates(s.groups), nil
+	states := make([]GroupState, 0, len(s.groups))
+	for _, g := range s.groups {
+		g.mu.RLock()
+		states = append(states, g.state)
+		g.mu.RUnlock()
+	}
+	return sortStates(states), nil
 }
 
 func (s *Pebble) Write(writes []GroupWrite, sync bool) error {
@@ -98,7 +104,7 @@ func (s *Pebble) Write(writes []GroupWrite, sync bool) error {
 	for i := range writes {
 		s.parts[i].shrink(&writes[i])
 	}
-	if err := s.commit(sync); err != nil {
+	if err := s.commit(sync || mustSync(writes)); err != nil {
 		return err
 	}
 	for i := range writes {

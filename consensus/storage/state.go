@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/raft/v3"
 )
@@ -9,6 +11,18 @@ import (
 // newGroupState is the state of a group that nothing was written of.
 func newGroupState(group uint64) GroupState {
 	return GroupState{Group: group, First: 1, Last: 0}
+}
+
+// isEmpty tells whether a group has nothing on disk, so that it is none.
+func (s GroupState) isEmpty() bool {
+	return raft.IsEmptyHardState(s.HardState) && s.Snapshot.Index == 0 && s.First == 1 && s.Last == 0
+}
+
+// sortStates brings what is not empty of states into the order of group ids.
+func sortStates(states []GroupState) []GroupState {
+	states = slices.DeleteFunc(states, GroupState.isEmpty)
+	slices.SortFunc(states, func(a, b GroupState) int { return cmp.Compare(a.Group, b.Group) })
+	return states
 }
 
 // next returns the state after w, or what makes w impossible. The parts take
@@ -89,4 +103,9 @@ func (s GroupState) bounds(lo, hi uint64) error {
 		return ErrUnavailable
 	}
 	return nil
+}
+
+// mustSync tells whether a Write is synced whatever its caller says.
+func mustSync(writes []GroupWrite) bool {
+	return slices.ContainsFunc(writes, func(w GroupWrite) bool { return w.Snapshot != nil })
 }

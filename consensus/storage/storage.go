@@ -83,7 +83,8 @@ type Store interface {
 	// Groups lists what is there, in the order of group ids.
 	Groups() ([]GroupState, error)
 	// Write applies all parts atomically, with one fsync if sync is set, even
-	// if writes is empty. A group may come several times, in order.
+	// if writes is empty. A group may come several times, in order. A Write
+	// with a snapshot is always synced, as the file that it replaces goes.
 	Write(writes []GroupWrite, sync bool) error
 	// Entries returns the entries of [lo, hi), cut off at maxBytes but at
 	// least one; ErrCompacted and ErrUnavailable as in raft.Storage.
