@@ -2,7 +2,6 @@ package sharding
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -31,23 +30,10 @@ type call struct {
 	onWire    func([]byte, error)
 }
 
-var calls = sync.Pool{New: func() any {
+func newCall() *call {
 	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
 	c.onApplied, c.onSettled, c.onWire = c.applied, c.settled, c.wire
 	return c
-}}
-
-func newCall(group consensus.GroupID) *call {
-	c := calls.Get().(*call)
-	c.group = group
-	return c
-}
-
-// free gives back a call that was answered. One that was not must be left to
-// whoever still has its funcs.
-func (c *call) free() {
-	c.answer, c.err, c.cancel, c.waiter = nil, nil, nil, nil
-	calls.Put(c)
 }
 
 // local asks a group of this node.

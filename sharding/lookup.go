@@ -41,13 +41,13 @@ func (r *Router) staleLock(ctx context.Context, id consensus.GroupID, read httpa
 		return httpapi.LockState{}, err
 	}
 	staleFor := s.group.SinceHeard()
-	c := newCall(id)
+	c := r.call(id)
 	s.group.QueryStale(staleLock{read.Namespace, read.Lock}, c.onApplied)
 	if !c.wait(ctx, time.Now().Add(answerWithin), nil) {
 		return httpapi.LockState{}, whyNot(ctx)
 	}
 	answer, err := c.answer, c.err
-	c.free()
+	r.free(c)
 	v, ok := answer.(*leasepb.LockView)
 	switch {
 	case ok:

@@ -137,14 +137,22 @@ func decodeRequest(raw []byte) (req *shardpb.Request, command []byte, query any,
 	case *shardpb.Request_Lease:
 		return req, nil, ask.Lease, nil
 	case *shardpb.Request_Locks:
+		ask.Locks.Limit = pageLimit(ask.Locks.Limit)
 		return req, nil, ask.Locks, nil
 	case *shardpb.Request_Leases:
+		ask.Leases.Limit = pageLimit(ask.Leases.Limit)
 		return req, nil, ask.Leases, nil
 	case *shardpb.Request_Namespaces:
+		ask.Namespaces.Limit = pageLimit(ask.Namespaces.Limit)
 		return req, nil, ask.Namespaces, nil
 	}
 	return nil, nil, nil, fmt.Errorf("%w: it asks for nothing known", errMalformed)
 }
+
+// maxPage bounds a page, whoever asks for it.
+const maxPage = 1000
+
+func pageLimit(asked int64) int64 { return min(max(asked, 1), maxPage) }
 
 // keepalive is the query that renews leases: outcomes answers for each id, in
 // the order asked for.

@@ -115,7 +115,7 @@ func (r *reply) code() leasepb.Code { return r.result.GetCode() }
 // propose sends a command as the router of this node does.
 func (r *rig) propose(cmd *leasepb.Command) *reply {
 	rep := &reply{}
-	c := newCall(1)
+	c := newCall()
 	r.log = append(r.log, consensus.Proposal{Data: mustMarshal(cmd), Done: c.onApplied})
 	c.onSettled = func(res *leasepb.Result, err error) { rep.result, rep.err, rep.heard = res, err, true }
 	original := c.onApplied

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type Router struct {
 	atlas    *atlas
 	attempts atomic.Uint64
 	stopping chan struct{} // closed when nothing may wait here any more
+	calls    sync.Pool
 }
 
 func newRouter(self consensus.NodeID, boot uint64, peers caller, replica func(consensus.GroupID) (group, *shard), a *atlas) *Router {
@@ -83,7 +85,7 @@ func (r *Router) search(id consensus.GroupID) (search, error) {
 // ask puts one question to one replica. It returns the call if no answer came
 // in time; the caller then gives it up.
 func (r *Router) ask(ctx context.Context, stopping <-chan struct{}, s *search, t target, q *question, limit time.Time) (any, error, *call) {
-	c := newCall(s.id)
+	c := r.call(s.id)
 	if t.local {
 		c.local(s.group, t.term, q)
 	} else if err := c.remote(r.peers, t, q); err != nil {
@@ -93,8 +95,24 @@ func (r *Router) ask(ctx context.Context, stopping <-chan struct{}, s *search, t
 		return nil, nil, c
 	}
 	answer, err := c.answer, c.err
-	c.free()
+	r.free(c)
 	return answer, err, nil
+}
+
+func (r *Router) call(id consensus.GroupID) *call {
+	c, ok := r.calls.Get().(*call)
+	if !ok {
+		c = newCall()
+	}
+	c.group = id
+	return c
+}
+
+// free takes back a call that was answered. One that was not must be left to
+// whoever still has its funcs.
+func (r *Router) free(c *call) {
+	c.answer, c.err, c.cancel, c.waiter = nil, nil, nil, nil
+	r.calls.Put(c)
 }
 
 // query asks a group's leader something that changes nothing, as often as is
