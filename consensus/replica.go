@@ -54,6 +54,7 @@ type replica struct {
 	appliedTerm uint64
 	conf        raftpb.ConfState
 
+	news      commitNews
 	lead      leadership
 	queue     []Proposal
 	proposals proposals
@@ -295,6 +296,8 @@ func (r *replica) end(now time.Duration) *effects {
 		}
 		r.queue = append(r.queue, proposals...)
 	}
+	r.out.messages = r.news.due(now, r.out.messages)
+	r.out.wake = sooner(r.out.wake, r.news.at)
 	r.out.more = r.held == nil && r.rn.HasReady() || r.backlog() > 0
 	out := r.out
 	r.out = effects{}
@@ -330,6 +333,7 @@ func (r *replica) isVoter() bool { return slices.Contains(r.conf.Voters, r.id) }
 // stepDown fails all that waits for this leader (R5, R-time): queued proposals
 // were never appended, appended ones are followed in the log.
 func (r *replica) stepDown(now time.Duration) {
+	r.news = commitNews{}
 	announced := r.lead.announced
 	r.lead = leadership{silent: r.lead.silent}
 	if announced {
@@ -502,7 +506,9 @@ func (r *replica) send(m raftpb.Message) {
 		return
 	}
 	m.Commit = min(m.Commit, r.disk.durable)
-	r.out.messages = append(r.out.messages, m)
+	if !r.news.keep(r.lastTurn, r.opts.tick/10, m) {
+		r.out.messages = append(r.out.messages, m)
+	}
 }
 
 func hasConfChange(ents []raftpb.Entry) bool {
