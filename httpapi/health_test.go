@@ -27,6 +27,9 @@ func TestOpenAPIPage(t *testing.T) {
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/yaml" || !bytes.Equal([]byte(a.text), api.OpenAPI) {
 		t.Errorf("got %d %s, %d bytes", a.status, a.header.Get("Content-Type"), len(a.text))
 	}
+	if got := a.header.Get("Content-Length"); got != itoa(len(api.OpenAPI)) {
+		t.Errorf("Content-Length %q", got)
+	}
 }
 
 func TestMetricsPage(t *testing.T) {

@@ -254,7 +254,9 @@ func (s *Server) keepalive(x *exchange, r *http.Request) error {
 func (a *answer) renewal(r *Renewal) {
 	a.text("lease_id", r.Lease.String())
 	a.duration("ttl", r.TTL.Milliseconds())
-	a.millis("expires_in_ms", r.ExpiresIn.Milliseconds())
+	if r.ExpiresIn >= 0 {
+		a.int("expires_in_ms", r.ExpiresIn.Milliseconds())
+	}
 }
 
 // maxBatch is how many leases one batch keepalive renews.

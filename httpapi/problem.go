@@ -88,11 +88,22 @@ func (x *exchange) fail(r *http.Request, err error) {
 	a.text("type", "urn:lockd:error:"+p.code)
 	a.text("title", p.title)
 	a.int("status", int64(p.status))
-	a.text("detail", err.Error())
+	a.text("detail", detailOf(err))
 	a.text("code", p.code)
 	x.extend(h, err)
 	a.endObject()
 	x.reply(p.status) // an error here is a client that has gone
+}
+
+// detailOf tells a person what to do. A bare sentinel says only what it is.
+func detailOf(err error) string {
+	switch err {
+	case lease.ErrLeaseNotFound:
+		return errNoLease.Error()
+	case lease.ErrOtherGroup:
+		return "these locks, or the lock and its lease, cannot be taken together yet: make the lease in the namespace of its locks"
+	}
+	return err.Error()
 }
 
 // quotaRetry is when it is worth asking a full table again: its entries leave

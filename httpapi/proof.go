@@ -24,7 +24,7 @@ const (
 )
 
 // errNoLease comes for every secret that does not prove anything.
-var errNoLease = fmt.Errorf("%w: it never existed, has ended, or the secret is not as it was given out; make a new one", lease.ErrLeaseNotFound)
+var errNoLease = fmt.Errorf("%w: it never existed, has ended, or its secret is not as it was given out; make a new one", lease.ErrLeaseNotFound)
 
 // proofs makes and checks proofs with one key. It may be used by many
 // goroutines.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"log"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -79,6 +80,7 @@ func NewHTTPServer(s *Server) *http.Server {
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       log.New(s.cfg.Logger, "", 0),
 		BaseContext: func(l net.Listener) context.Context {
 			return context.WithValue(context.Background(), loopbackKey{}, isLoopback(l.Addr()))
 		},

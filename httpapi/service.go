@@ -58,7 +58,7 @@ type Service interface {
 type Renewal struct {
 	Lease     lease.ID
 	TTL       time.Duration
-	ExpiresIn time.Duration
+	ExpiresIn time.Duration // negative where it is not known: of a one-shot lease that still waits
 	Err       error
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"lockd/lease/leasepb"
 )
 
@@ -41,7 +43,8 @@ func (pipeAddr) String() string  { return "pipe" }
 func serveInBubble(t *testing.T, service func() Service, test func(dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		server := NewHTTPServer(New(Config{}, service()))
+		var logs lockedBuffer
+		server := NewHTTPServer(New(Config{Logger: zerolog.New(&logs)}, service()))
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(listener) }()
 		var conns []net.Conn
@@ -56,6 +59,9 @@ func serveInBubble(t *testing.T, service func() Service, test func(dial func() n
 		}
 		server.Shutdown(context.Background())
 		<-served
+		if logs := logs.String(); logs != "" {
+			t.Errorf("slow clients are logged: %s", logs)
+		}
 	})
 }
 
