@@ -9,20 +9,28 @@ import (
 	"lockd/lease/leasepb"
 )
 
+// forcedRelease is a force-release and what came of it.
+type forcedRelease struct {
+	namespace, lock string
+	request         *forceReleaseRequest
+	released        []*leasepb.Grant
+	err             error
+}
+
 // auditForceRelease writes the one line of a force-release, whatever came of
 // it: who asked from where, why, and whose grants ended.
-func (s *Server) auditForceRelease(x *exchange, r *http.Request, op *leasepb.ForceRelease, forced *leasepb.Result, err error) {
+func (s *Server) auditForceRelease(x *exchange, r *http.Request, f *forcedRelease) {
 	released := zerolog.Arr()
-	for _, g := range forced.GetReleased() {
+	for _, g := range f.released {
 		released.Dict(zerolog.Dict().Str("lease_id", lease.ID(g.Lease).String()).Uint64("token", g.Token))
 	}
 	outcome := "done"
-	if err != nil {
-		outcome = codeOf(err)
+	if f.err != nil {
+		outcome = codeOf(f.err)
 	}
 	s.cfg.Audit.Log().Str("action", "force_release").Str("outcome", outcome).
 		Str("request_id", x.id).Str("remote", r.RemoteAddr).
-		Str("namespace", op.Lock.Namespace).Str("lock", op.Lock.Lock).
-		Uint64("token", op.Token).Str("reason", op.Reason).
+		Str("namespace", f.namespace).Str("lock", f.lock).
+		Uint64("token", f.request.token).Str("reason", f.request.reason).
 		Array("released", released).Msg("audit")
 }

@@ -29,10 +29,10 @@ func (s *Server) take(x *exchange, r *http.Request, t *terms, locks []*leasepb.L
 	if err != nil {
 		return nil, err
 	}
+	revocable := op.OneShot != nil && len(r.Header[keyHeader]) == 0
 	ctx, done := s.patience(x, r, t.wait)
 	defer done()
-	cmd := &leasepb.Command{Op: &leasepb.Command_Acquire{Acquire: op}}
-	granted, err := s.do(ctx, x, r, cmd)
+	granted, err := s.do(ctx, x, r, &leasepb.Command{Op: &leasepb.Command_Acquire{Acquire: op}})
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *Server) take(x *exchange, r *http.Request, t *terms, locks []*leasepb.L
 	if !t.hasLease {
 		secret = secrets.lease(lease.ID(granted.Lease))
 	}
-	return &grant{Result: granted, secret: secret, revocable: op.OneShot != nil && cmd.Key == nil}, nil
+	return &grant{Result: granted, secret: secret, revocable: revocable}, nil
 }
 
 // do carries out a logged command of a client, with its Idempotency-Key.

@@ -280,9 +280,12 @@ func (s *Server) forceRelease(x *exchange, r *http.Request) error {
 	if err := x.decode(r, maxBody, &req); err != nil {
 		return err
 	}
-	op := &leasepb.ForceRelease{Lock: &leasepb.LockRef{Namespace: namespace, Lock: lock}, Token: req.token, Reason: req.reason}
-	forced, err := s.do(r.Context(), x, r, &leasepb.Command{Op: &leasepb.Command_ForceRelease{ForceRelease: op}})
-	s.auditForceRelease(x, r, op, forced, err)
+	forced, err := s.do(r.Context(), x, r, &leasepb.Command{Op: &leasepb.Command_ForceRelease{ForceRelease: &leasepb.ForceRelease{
+		Lock:   &leasepb.LockRef{Namespace: namespace, Lock: lock},
+		Token:  req.token,
+		Reason: req.reason,
+	}}})
+	s.auditForceRelease(x, r, &forcedRelease{namespace, lock, &req, forced.GetReleased(), err})
 	if err != nil {
 		return err
 	}
