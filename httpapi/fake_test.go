@@ -21,7 +21,6 @@ type fakeService struct {
 	events    func(ctx context.Context, watch Watch) (iter.Seq2[*leasepb.Event, bool], error)
 	secret    func() ([]byte, error)
 	notReady  []GroupNotReady
-	page      func(after string, limit int) (next string, err error)
 	err       error // of what has no function of its own
 
 	mu       sync.Mutex

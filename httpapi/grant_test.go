@@ -121,6 +121,23 @@ func TestAOneShotGrantThatCannotBeWrittenIsReleased(t *testing.T) {
 	}
 }
 
+func TestABlockingReadEndsWhenItsClientGoes(t *testing.T) {
+	for _, body := range []string{"", "{}"} {
+		reading, ended := make(chan struct{}), make(chan struct{})
+		svc := &fakeService{lock: func(ctx context.Context, _ LockRead) (LockState, error) {
+			close(reading)
+			<-ctx.Done()
+			close(ended)
+			return LockState{}, ctx.Err()
+		}}
+		n := start(t, svc)
+		conn := n.raw("GET /v1/namespaces/jobs/locks/nightly?index=1&wait=10m HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + body)
+		<-reading
+		conn.Close()
+		<-ended
+	}
+}
+
 func TestDrainEndsWaits(t *testing.T) {
 	svc, waiting := waitingService(func(*leasepb.Command) (*leasepb.Result, error) {
 		return nil, &UnavailableError{Reason: "the place was cancelled"}

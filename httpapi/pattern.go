@@ -1,13 +1,11 @@
 package httpapi
 
-import (
-	"strings"
-)
+import "strings"
 
 // pattern is the path of a route, such as /v1/namespaces/{namespace}/locks. A
 // variable stands for exactly one segment, an empty one too: an empty name is
 // then refused as a bad name and not as an unknown route. mux's own patterns
-// are regular expressions, which took a third of the time of a small request.
+// are regular expressions, which take a third of the time of a small request.
 type pattern struct {
 	text     string
 	segments []string // "" is a variable

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,6 +79,11 @@ func (rt *route) run(x *exchange, r *http.Request) error {
 		if err := rt.checkQuery(r); err != nil {
 			return err
 		}
+	}
+	if r.ContentLength != 0 && rt.method == http.MethodGet {
+		// Only at the end of the body does net/http begin to watch for the
+		// client to go away. What reads takes no body, so it is dropped.
+		io.CopyN(io.Discard, r.Body, maxBody)
 	}
 	x.vars, _ = rt.pattern.match(r.URL.EscapedPath())
 	return rt.handle(x, r)
