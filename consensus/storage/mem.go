@@ -387,7 +387,8 @@ func (s *MemStore) OpenSnapshot(group uint64, meta SnapshotMeta) (io.ReadCloser,
 	if !ok {
 		return nil, fmt.Errorf("snapshot of group %d at %d was replaced: %w", group, meta.Index, ErrUnavailable)
 	}
-	return newCheckedReader(io.NopCloser(bytes.NewReader(f.data)), fmt.Sprintf("of group %d at %d", group, meta.Index), meta), nil
+	damaged := fmt.Errorf("snapshot of group %d at %d is not what was written: %w", group, meta.Index, ErrCorrupt)
+	return newCheckedReader(io.NopCloser(bytes.NewReader(f.data)), meta, damaged), nil
 }
 
 // memSnapshotWriter writes one snapshot file.

@@ -54,9 +54,9 @@ func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
 	}
 	// Even while it opens Pebble flushes in the background.
 	if err := s.fuse.guard(func() error { return s.open(cfg) }); err != nil {
-		err = errors.Join(err, s.dirLock.Close())
-		if errors.Is(err, ErrCorrupt) || pebble.IsCorruptionError(err) {
-			return nil, corruptStore(cfg.Dir, err)
+		err = errors.Join(inDir(cfg.Dir, err), s.dirLock.Close())
+		if errors.Is(err, ErrCorrupt) {
+			return nil, err
 		}
 		return nil, fmt.Errorf("open data directory %s: %w", cfg.Dir, err)
 	}
@@ -99,15 +99,6 @@ func makeDir(fs vfs.FS, dir string) error {
 		return fmt.Errorf("make directory: %w", err)
 	}
 	return syncDir(fs, parent)
-}
-
-// corruptStore says what to do about a store that is damaged.
-func corruptStore(dir string, err error) error {
-	if !errors.Is(err, ErrCorrupt) {
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return fmt.Errorf("data directory %s: %w; this node's data cannot be trusted: stop it, move %s aside, "+
-		"and let the node join again under a new name (a new raft id)", dir, err, dir)
 }
 
 func (s *Pebble) open(cfg PebbleConfig) (err error) {
@@ -187,7 +178,7 @@ func (s *Pebble) checkMark(wal string) (err error) {
 		return err
 	}
 	if acknowledged > s.number {
-		return fmt.Errorf("%w: %s: the last %d commits that were acknowledged are not there",
+		return fmt.Errorf("%w: %s (or the manifest): the last %d commits that were acknowledged are not there",
 			ErrCorrupt, wal, acknowledged-s.number)
 	}
 	return s.mark.set(s.number)
@@ -212,7 +203,7 @@ func openDB(cfg PebbleConfig, fs *fuse) (*pebble.DB, error) {
 func options(cfg PebbleConfig, fs *fuse) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          fs,
-		WALDir:                      fs.PathJoin(cfg.Dir, walDir),
+		WALDir:                      pebble.MakeStoreRelativePath(fs, walDir), // so that the data can be moved
 		Logger:                      logger{cfg.Logger, fs},
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   cacheBytes,
@@ -222,10 +213,10 @@ func options(cfg PebbleConfig, fs *fuse) *pebble.Options {
 		L0StopWritesThreshold:       l0StopWrites,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				fs.blow(fmt.Errorf("storage: background work in %s: %w", cfg.Dir, err))
+				fs.blow(inDir(cfg.Dir, fmt.Errorf("storage: background work in %s: %w", cfg.Dir, err)))
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				fs.blow(corruptStore(cfg.Dir, fmt.Errorf("%s: %w", info.Path, info.Details)))
+				fs.blow(&corruption{cfg.Dir, fmt.Errorf("%s: %w", info.Path, info.Details)})
 			},
 		},
 	}

@@ -293,7 +293,7 @@ func (s *Pebble) Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error)
 			return nil, gone
 		}
 	}
-	return entries, err
+	return entries, inDir(s.dir, err)
 }
 
 // readEntries reads entries from disk, which must all be there.
@@ -303,9 +303,9 @@ func (s *Pebble) readEntries(group, lo, hi, maxBytes uint64) (entries []raftpb.E
 		UpperBound: groupKey{Group: group, Kind: kindEntry, Index: hi}.encode(),
 	})
 	if err != nil {
-		return nil, s.readError(err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.readError(it.Close())) }()
+	defer func() { err = errors.Join(err, it.Close()) }()
 	index, size := lo, uint64(0)
 	for valid := it.First(); valid && index < hi; valid = it.Next() {
 		key, err := decodeGroupKey(it.Key())
@@ -314,7 +314,7 @@ func (s *Pebble) readEntries(group, lo, hi, maxBytes uint64) (entries []raftpb.E
 		}
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return nil, s.readError(err)
+			return nil, err
 		}
 		size += uint64(len(value))
 		if size > maxBytes && index > lo {
@@ -322,27 +322,19 @@ func (s *Pebble) readEntries(group, lo, hi, maxBytes uint64) (entries []raftpb.E
 		}
 		var e raftpb.Entry
 		if err := e.Unmarshal(value); err != nil || e.Index != index || key.Index != index {
-			return nil, fmt.Errorf("%s: group %d: instead of entry %d there is %d (entry %d, %v): %w",
-				s.dir, group, index, key.Index, e.Index, err, ErrCorrupt)
+			return nil, fmt.Errorf("group %d: instead of entry %d there is %d (entry %d, %v): %w",
+				group, index, key.Index, e.Index, err, ErrCorrupt)
 		}
 		entries = append(entries, e)
 		index++
 	}
 	if err := it.Error(); err != nil {
-		return nil, s.readError(err)
+		return nil, err
 	}
 	if index < hi {
-		return nil, fmt.Errorf("%s: group %d: entry %d is missing: %w", s.dir, group, index, ErrCorrupt)
+		return nil, fmt.Errorf("group %d: entry %d is missing: %w", group, index, ErrCorrupt)
 	}
 	return entries, nil
-}
-
-// readError marks what Pebble found corrupt.
-func (s *Pebble) readError(err error) error {
-	if err != nil && pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%s: %w: %w", s.dir, err, ErrCorrupt)
-	}
-	return err
 }
 
 func (s *Pebble) DropGroup(id uint64) error {
@@ -383,7 +375,8 @@ func (s *Pebble) OpenSnapshot(group uint64, meta SnapshotMeta) (io.ReadCloser, e
 	}
 	if g := s.group(group); g != nil {
 		if now := g.snapshot(); now.Index == meta.Index && now.Checksum == meta.Checksum {
-			return nil, fmt.Errorf("snapshot %s is missing: %w", s.snapshots.path(group, meta.Index, meta.Checksum), ErrCorrupt)
+			err = fmt.Errorf("snapshot %s is missing: %w", s.snapshots.path(group, meta.Index, meta.Checksum), ErrCorrupt)
+			return nil, inDir(s.dir, err)
 		}
 	}
 	return nil, fmt.Errorf("snapshot of group %d at %d was replaced: %w", group, meta.Index, ErrUnavailable)
@@ -395,7 +388,7 @@ func (s *Pebble) Get(key string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, s.readError(err)
+		return nil, inDir(s.dir, err)
 	}
 	value = append([]byte{}, value...)
 	return value, closer.Close()

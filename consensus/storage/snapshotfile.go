@@ -255,20 +255,21 @@ func (d *snapshotDir) open(group uint64, meta SnapshotMeta) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	return newCheckedReader(f, path, meta), nil
+	damaged := inDir(d.fs.PathDir(d.dir), fmt.Errorf("snapshot %s is not what was written: %w", path, ErrCorrupt))
+	return newCheckedReader(f, meta, damaged), nil
 }
 
 // checkedReader reads a snapshot and says at its end whether it was whole.
 type checkedReader struct {
-	file io.ReadCloser
-	name string
-	meta SnapshotMeta
-	hash hash.Hash64
-	size uint64
+	file    io.ReadCloser
+	meta    SnapshotMeta
+	damaged error // what it says if it was not
+	hash    hash.Hash64
+	size    uint64
 }
 
-func newCheckedReader(file io.ReadCloser, name string, meta SnapshotMeta) *checkedReader {
-	return &checkedReader{file: file, name: name, meta: meta, hash: xxhash.New()}
+func newCheckedReader(file io.ReadCloser, meta SnapshotMeta, damaged error) *checkedReader {
+	return &checkedReader{file: file, meta: meta, damaged: damaged, hash: xxhash.New()}
 }
 
 func (r *checkedReader) Read(p []byte) (int, error) {
@@ -276,7 +277,7 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 	_, _ = r.hash.Write(p[:n]) // never fails
 	r.size += uint64(n)
 	if r.size > r.meta.Size || err == io.EOF && (r.size != r.meta.Size || r.hash.Sum64() != r.meta.Checksum) {
-		return n, fmt.Errorf("snapshot %s is not what was written: %w", r.name, ErrCorrupt)
+		return n, r.damaged
 	}
 	return n, err
 }
