@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"lockd/consensus"
 	"lockd/lease"
 	"lockd/lease/leasepb"
 	"lockd/sharding/shardpb"
@@ -27,6 +28,8 @@ type leader struct {
 	sweepAt time.Duration // when waiters and orphans are looked through; 0: no need
 	ownAt   time.Duration // when the group's ranges may be proposed
 	open    openEntries
+	// proposals are those of the present turn.
+	proposals []consensus.Proposal
 }
 
 // orphan is a one-shot lease whose grant may have reached nobody.

@@ -3,6 +3,7 @@ package sharding
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,11 +28,16 @@ func (r *Router) Lock(ctx context.Context, read httpapi.LockRead) (httpapi.LockS
 			return httpapi.LockState{}, err
 		}
 	}
+	staleFor := time.Duration(-1)
 	if read.Stale {
-		return r.staleLock(ctx, id, read)
+		state, err := r.staleLock(ctx, id, read)
+		if !errors.Is(err, lease.ErrWrongGroup) {
+			return state, err
+		}
+		staleFor = 0 // this replica does not have the namespace: its leader tells
 	}
 	v, err := query[*leasepb.LockView](ctx, r, id, &shardpb.LockQuery{Namespace: read.Namespace, Lock: read.Lock})
-	return httpapi.LockState{View: v, StaleFor: -1}, err
+	return httpapi.LockState{View: v, StaleFor: staleFor}, err
 }
 
 // staleLock reads this node's replica.
@@ -48,14 +54,15 @@ func (r *Router) staleLock(ctx context.Context, id consensus.GroupID, read httpa
 	}
 	answer, err := c.answer, c.err
 	r.free(c)
-	v, ok := answer.(*leasepb.LockView)
 	switch {
-	case ok:
-		return httpapi.LockState{View: v, StaleFor: staleFor}, nil
 	case overloaded(err):
 		return httpapi.LockState{}, errOverloaded
+	case errors.Is(err, consensus.ErrStopped):
+		return httpapi.LockState{}, errStopping
+	case err != nil:
+		return httpapi.LockState{}, err
 	}
-	return httpapi.LockState{}, &httpapi.UnavailableError{RetryAfter: time.Second, Reason: "this node's replica cannot tell"}
+	return httpapi.LockState{View: answer.(*leasepb.LockView), StaleFor: staleFor}, nil
 }
 
 // awaitChange waits until this node's replica sees the lock change after the

@@ -76,7 +76,8 @@ type Node struct {
 	members  []Member                                     // of followTopology
 	stop     context.CancelFunc
 	work     sync.WaitGroup
-	stopOnce sync.Once
+	endWaits func()
+	close    func() error
 }
 
 // Open starts a node: the system group first, and the data groups as soon as
@@ -122,6 +123,8 @@ func Open(cfg Config) (*Node, error) {
 	started.Store(n.raft)
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
+	n.endWaits = sync.OnceFunc(func() { close(n.stopping) })
+	n.close = sync.OnceValue(n.closeAll)
 	n.work.Go(func() { n.followTopology(ctx) })
 	n.work.Go(func() { n.introduce(ctx) })
 	n.work.Go(func() { n.spreadLeaders(ctx) })
@@ -309,8 +312,6 @@ func (n *Node) HandOver(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) endWaits() { n.stopOnce.Do(func() { close(n.stopping) }) }
-
 // successor is a voter that can take over a group which this node leads, 0 if
 // it does not lead or there is none. Of several, the groups of a node go to
 // the one that follows it.
@@ -338,9 +339,11 @@ func (n *Node) connected() map[consensus.NodeID]bool {
 	return up
 }
 
-// Close stops the node. What still waits gets an error; HandOver comes before,
-// where there is time.
-func (n *Node) Close() error {
+// Close stops the node, once. What still waits gets an error; HandOver comes
+// before, where there is time.
+func (n *Node) Close() error { return n.close() }
+
+func (n *Node) closeAll() error {
 	n.endWaits()
 	n.stop()
 	n.work.Wait()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +18,7 @@ import (
 
 // startNodes runs a cluster in this process, over real links and stores in
 // memory, and waits until it serves.
-func startNodes(t *testing.T, count int) []*Node {
+func startNodes(t testing.TB, count int) []*Node {
 	t.Helper()
 	var members []Member
 	var listeners []net.Listener
@@ -42,11 +42,11 @@ func startNodes(t *testing.T, count int) []*Node {
 			t.Fatal(err)
 		}
 		nodes[i] = n
-		t.Cleanup(sync.OnceFunc(func() {
+		t.Cleanup(func() {
 			if err := n.Close(); err != nil {
 				t.Error(err)
 			}
-		}))
+		})
 	}
 	deadline, done := context.WithTimeout(t.Context(), 20*time.Second)
 	defer done()
@@ -128,4 +128,37 @@ func TestLeaseExpires(t *testing.T) {
 	if r.WaitedMs < 80 || r.WaitedMs > 1100 {
 		t.Errorf("waited %d ms for a lease of 100 ms", r.WaitedMs)
 	}
+}
+
+// BenchmarkPair is an acquire and a release through three nodes in one
+// process, with a lease and a namespace for each client.
+func BenchmarkPair(b *testing.B) {
+	nodes := startNodes(b, 3)
+	var clients atomic.Int64
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		i := int(clients.Add(1))
+		n, namespace := nodes[i%3], fmt.Sprint("client-", i)
+		id := newID(namespace)
+		create := &leasepb.Command{Op: &leasepb.Command_CreateLease{CreateLease: &leasepb.CreateLease{
+			Lease: id[:], Namespace: namespace, New: &leasepb.NewLease{TtlMs: time.Hour.Milliseconds()}}}}
+		if _, err := n.Do(b.Context(), create); err != nil {
+			b.Error(err)
+			return
+		}
+		for pb.Next() {
+			cmd := oneShot(namespace, "l", 0, 0)
+			cmd.GetAcquire().OneShot, cmd.GetAcquire().Lease = nil, id[:]
+			r, err := n.Do(b.Context(), cmd)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := n.Do(b.Context(), release(r.Grants[0])); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

@@ -36,45 +36,40 @@ const (
 // applied yet.
 type openEntries struct{ expires, cancels, opens, forgets int }
 
-// proposing is the end of a turn, in which a leader proposes what is due.
-// Everything it proposes carries its term (R-time).
-type proposing struct {
-	*leader
-	proposals []consensus.Proposal
-}
-
-// turn proposes what is due, and says when it wants to look again.
+// turn ends a turn of the group's loop: the leader proposes what is due, and
+// says when it wants to look again. All that it proposes carries its term
+// (R-time).
 func (l *leader) turn(now, gap time.Duration) (proposals []consensus.Proposal, wake time.Duration) {
 	l.now = now
 	if gap > 0 {
 		l.timers.extend(gap)
 	}
-	p := proposing{leader: l}
-	p.own()
-	p.sweep()
-	p.expire()
-	p.endWaits()
-	p.endDelays()
-	p.forget()
-	return p.proposals, l.wake()
+	l.own()
+	l.sweep()
+	l.expire()
+	l.endWaits()
+	l.endDelays()
+	l.forget()
+	proposals, l.proposals = l.proposals, nil
+	return proposals, l.wake()
 }
 
-func (p *proposing) add(cmd *leasepb.Command, done func(err error)) {
-	cmd.Term = p.term
-	p.proposals = append(p.proposals, consensus.Proposal{
-		Data: mustMarshal(cmd), Term: p.term, Done: func(_ any, err error) { done(err) },
+func (l *leader) propose(cmd *leasepb.Command, done func(err error)) {
+	cmd.Term = l.term
+	l.proposals = append(l.proposals, consensus.Proposal{
+		Data: mustMarshal(cmd), Term: l.term, Done: func(_ any, err error) { done(err) },
 	})
 }
 
 // own gives a group that owns nothing the ranges it was made for.
-func (p *proposing) own() {
-	if !p.landless() || p.now < p.ownAt {
+func (l *leader) own() {
+	if !l.landless() || l.now < l.ownAt {
 		return
 	}
-	p.ownAt = p.now + unappliedPause
-	p.add(&leasepb.Command{Op: &leasepb.Command_Own{Own: &leasepb.Own{Ranges: p.shard.ranges}}}, func(err error) {
+	l.ownAt = l.now + unappliedPause
+	l.propose(&leasepb.Command{Op: &leasepb.Command_Own{Own: &leasepb.Own{Ranges: l.shard.ranges}}}, func(err error) {
 		if err != nil {
-			p.ownAt = p.now + refusedPause
+			l.ownAt = l.now + refusedPause
 		}
 	})
 }
@@ -84,9 +79,9 @@ func (l *leader) landless() bool {
 }
 
 // expire ends leases whose time is over.
-func (p *proposing) expire() {
-	for p.open.expires < maxExpires {
-		fired := p.timers.leases.fire(p.now, expireBatch)
+func (l *leader) expire() {
+	for l.open.expires < maxExpires {
+		fired := l.timers.leases.fire(l.now, expireBatch)
 		if len(fired) == 0 {
 			return
 		}
@@ -94,44 +89,44 @@ func (p *proposing) expire() {
 		for i, tm := range fired {
 			ids[i] = tm.id[:]
 		}
-		p.open.expires++
-		p.add(&leasepb.Command{Op: &leasepb.Command_Expire{Expire: &leasepb.Expire{Leases: ids}}}, func(err error) {
-			p.open.expires--
-			holdFired(p.leader, &p.timers.leases, fired, err)
+		l.open.expires++
+		l.propose(&leasepb.Command{Op: &leasepb.Command_Expire{Expire: &leasepb.Expire{Leases: ids}}}, func(err error) {
+			l.open.expires--
+			holdFired(l, &l.timers.leases, fired, err)
 		})
 	}
 }
 
 // endWaits cancels what waits for longer than it wanted to (R13).
-func (p *proposing) endWaits() {
-	for _, tm := range p.timers.waits.fire(p.now, maxCancels-p.open.cancels) {
-		w := p.waiters[tm.id]
+func (l *leader) endWaits() {
+	for _, tm := range l.timers.waits.fire(l.now, maxCancels-l.open.cancels) {
+		w := l.waiters[tm.id]
 		if w == nil {
-			p.timers.waits.stop(tm.id)
+			l.timers.waits.stop(tm.id)
 			continue
 		}
-		p.cancel(w, leasepb.CancelReason_CANCEL_WAIT_OVER, func(err error) {
-			holdFired(p.leader, &p.timers.waits, []*timer[lease.Attempt]{tm}, err)
+		l.cancel(w, leasepb.CancelReason_CANCEL_WAIT_OVER, func(err error) {
+			holdFired(l, &l.timers.waits, []*timer[lease.Attempt]{tm}, err)
 		})
 	}
 }
 
-func (p *proposing) cancel(w *waiter, reason leasepb.CancelReason, done func(error)) {
-	p.open.cancels++
+func (l *leader) cancel(w *waiter, reason leasepb.CancelReason, done func(error)) {
+	l.open.cancels++
 	at := &w.place
-	p.add(&leasepb.Command{Op: &leasepb.Command_Cancel{Cancel: &leasepb.Cancel{
+	l.propose(&leasepb.Command{Op: &leasepb.Command_Cancel{Cancel: &leasepb.Cancel{
 		Lease: at.Lease[:], Lock: &leasepb.LockRef{Namespace: at.Namespace, Lock: at.Lock},
 		Attempt: &leasepb.Attempt{Boot: at.Attempt.Boot, Id: at.Attempt.Number}, Reason: reason,
 	}}}, func(err error) {
-		p.open.cancels--
+		l.open.cancels--
 		done(err)
 	})
 }
 
 // endDelays opens locks whose lock-delay is over (R14).
-func (p *proposing) endDelays() {
-	for p.open.opens < maxOpens {
-		fired := p.timers.delays.fire(p.now, openBatch)
+func (l *leader) endDelays() {
+	for l.open.opens < maxOpens {
+		fired := l.timers.delays.fire(l.now, openBatch)
 		if len(fired) == 0 {
 			return
 		}
@@ -139,18 +134,18 @@ func (p *proposing) endDelays() {
 		for i, tm := range fired {
 			closed[i] = &leasepb.Closed{Lock: &leasepb.LockRef{Namespace: tm.id.namespace, Lock: tm.id.lock}, Index: tm.number}
 		}
-		p.open.opens++
-		p.add(&leasepb.Command{Op: &leasepb.Command_Open{Open: &leasepb.Open{Locks: closed}}}, func(err error) {
-			p.open.opens--
-			holdFired(p.leader, &p.timers.delays, fired, err)
+		l.open.opens++
+		l.propose(&leasepb.Command{Op: &leasepb.Command_Open{Open: &leasepb.Open{Locks: closed}}}, func(err error) {
+			l.open.opens--
+			holdFired(l, &l.timers.delays, fired, err)
 		})
 	}
 }
 
 // forget drops keys that were remembered for long enough (R8).
-func (p *proposing) forget() {
-	for p.open.forgets < maxForgets {
-		fired := p.timers.keys.fire(p.now, forgetBatch)
+func (l *leader) forget() {
+	for l.open.forgets < maxForgets {
+		fired := l.timers.keys.fire(l.now, forgetBatch)
 		if len(fired) == 0 {
 			return
 		}
@@ -158,10 +153,10 @@ func (p *proposing) forget() {
 		for i, tm := range fired {
 			keys[i] = &leasepb.ForgetKey{Hash: tm.id.hash[:], Index: tm.id.index}
 		}
-		p.open.forgets++
-		p.add(&leasepb.Command{Op: &leasepb.Command_Forget{Forget: &leasepb.Forget{Keys: keys}}}, func(err error) {
-			p.open.forgets--
-			holdFired(p.leader, &p.timers.keys, fired, err)
+		l.open.forgets++
+		l.propose(&leasepb.Command{Op: &leasepb.Command_Forget{Forget: &leasepb.Forget{Keys: keys}}}, func(err error) {
+			l.open.forgets--
+			holdFired(l, &l.timers.keys, fired, err)
 		})
 	}
 }
@@ -191,59 +186,59 @@ func certainlyNot(err error) bool {
 
 // sweep looks for what nobody waits for any more: places whose client or
 // serving process is gone (R13), and one-shot grants that reached nobody.
-func (p *proposing) sweep() {
-	if p.sweepAt == 0 || p.now < p.sweepAt {
+func (l *leader) sweep() {
+	if l.sweepAt == 0 || l.now < l.sweepAt {
 		return
 	}
-	p.sweepAt = 0
-	lost := p.lostBoots()
-	unwanted := p.waitersWhere(func(w *waiter) bool {
+	l.sweepAt = 0
+	lost := l.lostBoots()
+	unwanted := l.waitersWhere(func(w *waiter) bool {
 		return !w.cancelling && (w.gone || slices.Contains(lost, w.place.Attempt.Boot))
 	})
 	for _, w := range unwanted {
-		if p.open.cancels >= maxCancels {
-			p.sweepBy(p.now + wakeStep)
+		if l.open.cancels >= maxCancels {
+			l.sweepBy(l.now + wakeStep)
 			break
 		}
-		p.dismiss(w)
+		l.dismiss(w)
 	}
-	p.endOrphans(lost)
+	l.endOrphans(lost)
 }
 
 // lostBoots lists the processes with something in the queues that have not
 // reached this node for an election timeout. As long as there are others, it
 // is asked for again.
-func (p *proposing) lostBoots() (lost []uint64) {
+func (l *leader) lostBoots() (lost []uint64) {
 	var checked []uint64
 	check := func(boot uint64) {
-		if !p.shard.links.remote(boot) || boot == 0 || slices.Contains(checked, boot) {
+		if !l.shard.links.remote(boot) || boot == 0 || slices.Contains(checked, boot) {
 			return
 		}
 		checked = append(checked, boot)
-		if p.shard.links.downFor(p.now, boot) >= p.shard.election {
+		if l.shard.links.downFor(l.now, boot) >= l.shard.election {
 			lost = append(lost, boot)
 		}
-		p.sweepBy(p.now + p.shard.election/2)
+		l.sweepBy(l.now + l.shard.election/2)
 	}
-	for attempt := range p.waiters {
+	for attempt := range l.waiters {
 		check(attempt.Boot)
 	}
-	for _, o := range p.orphans {
+	for _, o := range l.orphans {
 		check(o.boot)
 	}
 	return lost
 }
 
-func (p *proposing) dismiss(w *waiter) {
+func (l *leader) dismiss(w *waiter) {
 	reason := leasepb.CancelReason_CANCEL_NODE_GONE
 	if w.gone {
 		reason = leasepb.CancelReason_CANCEL_CLIENT_GONE
 	}
 	w.cancelling = true
-	p.cancel(w, reason, func(err error) {
+	l.cancel(w, reason, func(err error) {
 		w.cancelling = false
 		if err != nil {
-			p.sweepBy(p.now + refusedPause)
+			l.sweepBy(l.now + refusedPause)
 		}
 	})
 }
@@ -251,30 +246,30 @@ func (p *proposing) dismiss(w *waiter) {
 // endOrphans releases one-shot grants that reached nobody: those whose request
 // was given up, and those of a process that is gone. One that can be reached
 // is given the time to ask for what it waited for.
-func (p *proposing) endOrphans(lost []uint64) {
-	for _, id := range slices.SortedFunc(maps.Keys(p.orphans), func(a, b lease.ID) int { return bytes.Compare(a[:], b[:]) }) {
-		o := p.orphans[id]
+func (l *leader) endOrphans(lost []uint64) {
+	for _, id := range slices.SortedFunc(maps.Keys(l.orphans), func(a, b lease.ID) int { return bytes.Compare(a[:], b[:]) }) {
+		o := l.orphans[id]
 		switch {
 		case o.ending:
 		case o.boot == 0 || slices.Contains(lost, o.boot):
-			p.end(id, o)
-		case p.now-o.since >= 2*p.shard.election:
-			delete(p.orphans, id)
+			l.end(id, o)
+		case l.now-o.since >= 2*l.shard.election:
+			delete(l.orphans, id)
 		default:
-			p.sweepBy(p.now + p.shard.election/2)
+			l.sweepBy(l.now + l.shard.election/2)
 		}
 	}
 }
 
-func (p *proposing) end(id lease.ID, o *orphan) {
+func (l *leader) end(id lease.ID, o *orphan) {
 	o.ending = true
-	p.add(&leasepb.Command{Op: &leasepb.Command_EndLease{EndLease: &leasepb.EndLease{Lease: id[:]}}}, func(err error) {
+	l.propose(&leasepb.Command{Op: &leasepb.Command_EndLease{EndLease: &leasepb.EndLease{Lease: id[:]}}}, func(err error) {
 		o.ending = false
 		if err == nil {
-			delete(p.orphans, id)
+			delete(l.orphans, id)
 			return
 		}
-		p.sweepBy(p.now + refusedPause)
+		l.sweepBy(l.now + refusedPause)
 	})
 }
 
