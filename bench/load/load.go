@@ -42,9 +42,9 @@ type Config struct {
 	ServerPIDs []int
 }
 
-// ClientKinds are the ways to send requests: by hand at the least cost, which
-// leaves the machine to the servers, or through net/http.
-var ClientKinds = [...]string{"lean", "net/http"}
+// ClientKinds are the ways to send requests: through net/http as Go programs do,
+// or by hand at the least cost, which leaves the machine to the servers.
+var ClientKinds = [...]string{"net/http", "lean"}
 
 // maxClients bounds Config.Clients: each has a connection.
 const maxClients = 50_000

@@ -20,7 +20,7 @@ type Answer struct {
 }
 
 var httpClient = &http.Client{
-	Timeout:   30 * time.Second,
+	Timeout:   15 * time.Minute,
 	Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
 }
 
@@ -99,4 +99,18 @@ func Eventually(t testing.TB, limit time.Duration, what string, condition func()
 		}
 		time.Sleep(5 * time.Millisecond) // between two looks at the condition
 	}
+}
+
+// Raw returns the body of a page, or "".
+func Raw(url string) string {
+	res, err := httpClient.Get(url)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
 }
