@@ -229,7 +229,7 @@ func errorAt(t *testing.T, at uint64, fault error, states []string) bool {
 	var p progress
 	var fatals atomic.Int32
 	var told atomic.Pointer[error]
-	s, err := OpenPebble(PebbleConfig{FS: fs, Dir: dataDir, OnFatal: func(err error) {
+	s, err := OpenPebble(PebbleConfig{FS: fs, Dir: "/var/./lockd//data/", OnFatal: func(err error) {
 		fatals.Add(1)
 		told.Store(&err)
 	}})
@@ -325,6 +325,93 @@ func TestBackgroundErrors(t *testing.T) {
 			must(t, s.Close())
 		})
 	}
+}
+
+// TestHungSync has an fsync that does not come back (F12). Readers go on, and
+// do not see what is not durable.
+func TestHungSync(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	var hang atomic.Bool
+	hangs, release := make(chan struct{}), make(chan struct{})
+	fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") && hang.CompareAndSwap(true, false) {
+			close(hangs)
+			<-release
+		}
+		return nil
+	}))
+	s := openPebble(t, fs)
+	write(t, s, GroupWrite{Group: 1, Entries: entries(1, 1, 1, 1)})
+	want := dump(t, s)
+	hang.Store(true)
+	written := make(chan error)
+	go func() {
+		written <- s.Write([]GroupWrite{{Group: 1, Entries: entries(4, 1)}, {Group: 2, Entries: entries(1, 1)}}, true)
+	}()
+	<-hangs
+	expect(t, "while the sync hangs", s, want)
+	snapshot(t, s, 1, 2, 1, "snapshots are written meanwhile")
+	close(release)
+	must(t, <-written)
+	expect(t, "afterwards", s, lines(`
+		group 1: term 0 vote 0 commit 0, log [1, 4] behind term 0: 1:1 2:1 3:1 4:1
+		group 2: term 0 vote 0 commit 0, log [1, 1] behind term 0: 1:1`))
+	must(t, s.Close())
+}
+
+// TestReadsBesideWrites reads a log while it is cut and compacted. A reader
+// gets entries that were there, or hears that they are gone, and never that the
+// store is corrupt.
+func TestReadsBesideWrites(t *testing.T) {
+	s := openPebble(t, vfs.NewMem())
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for seed := range uint64(2) {
+		readers.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, 0))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				states, err := s.Groups()
+				if err != nil || len(states) == 0 {
+					continue
+				}
+				lo := states[0].First + rng.Uint64N(3)
+				es, err := s.Entries(1, lo, states[0].Last+1, 1<<20)
+				if err != nil && !errors.Is(err, ErrCompacted) && !errors.Is(err, ErrUnavailable) {
+					t.Errorf("entries from %d on: %v", lo, err)
+					return
+				}
+				if len(es) > 0 && es[0].Index != lo {
+					t.Errorf("asked for entry %d, got %d", lo, es[0].Index)
+					return
+				}
+				s.LogBytes(1)
+			}
+		})
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	first, last := uint64(1), uint64(0)
+	for range 2000 {
+		at := max(first, last-min(last, rng.Uint64N(4))) + 1
+		if last < first {
+			at = last + 1
+		}
+		es := entries(at, slices.Repeat([]uint64{1}, 1+rng.IntN(6))...)
+		last = es[len(es)-1].Index
+		w := GroupWrite{Group: 1, Entries: es}
+		if rng.IntN(20) == 0 {
+			first = last
+			w.Snapshot, w.CompactTo, w.CompactToTerm = snapshot(t, s, 1, last-1, 1, "s"), last-1, 1
+		}
+		mustWrite(t, s, false, w)
+	}
+	close(stop)
+	readers.Wait()
+	must(t, s.Close())
 }
 
 // TestSameDirectoryTwice opens a store that is open.

@@ -59,7 +59,7 @@ func (s *fuse) blow(err error) {
 	s.once.Do(func() {
 		s.blown.Store(&err)
 		close(s.done)
-		if f := s.onBlown.Load(); f != nil {
+		if f := s.onBlown.Load(); f != nil && *f != nil {
 			(*f)(err)
 		}
 	})

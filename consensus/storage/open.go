@@ -43,6 +43,7 @@ const (
 // OpenPebble opens the store in cfg.Dir, or makes it. ErrCorrupt comes when
 // what is there cannot be trusted.
 func OpenPebble(cfg PebbleConfig) (*Pebble, error) {
+	cfg.Dir = cfg.FS.PathJoin(cfg.Dir) // cleaned, as fuse compares paths
 	in := func(name string) string { return cfg.FS.PathJoin(cfg.Dir, name) }
 	s := &Pebble{
 		fuse:   newFuse(cfg.FS, in(walDir), in(snapshotsDir), in(markName)),
@@ -184,7 +185,8 @@ func (s *Pebble) checkMark(wal string) (err error) {
 	return s.mark.set(s.number)
 }
 
-// openDB opens Pebble, twice if its present WAL was begun in an old format.
+// openDB opens Pebble, twice if its present WAL was begun in an old format: that
+// of a new store is, and so is the first one of a newer Pebble.
 func openDB(cfg PebbleConfig, fs *fuse) (*pebble.DB, error) {
 	before, err := pebble.Peek(cfg.Dir, fs)
 	if err != nil {

@@ -9,11 +9,10 @@ import (
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
 	"go.etcd.io/etcd/raft/v3"
 	"go.etcd.io/etcd/raft/v3/raftpb"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // PebbleConfig says where a Pebble store lives.
@@ -28,7 +27,8 @@ type PebbleConfig struct {
 	// has failed, or data were found corrupt (then it is an ErrCorrupt). The
 	// store refuses everything from then on, and the process should say why
 	// and end. It is called by whichever goroutine met the error, maybe within
-	// Write and with locks held: it may not block, nor call the store.
+	// Write and with locks held: it may not block, nor call the store. A Write
+	// that waits for a flush which has failed never returns.
 	OnFatal func(error)
 }
 
@@ -45,6 +45,9 @@ type PebbleConfig struct {
 //   - A commit of an empty batch returns at once, even with Sync; so no batch
 //     is empty (begin).
 //   - What is lost at the end of a WAL often looks like a torn tail (mark.go).
+//   - The marker of a new manifest is made before the manifest's own name is
+//     durable, and an fsync of a directory that fails is a panic (fuse.go).
+//   - A WALDir that is a path keeps the store where it is (options).
 //   - vfs.File.Write may change the bytes it is given (snapshotfile.go).
 //   - EventListener.DataCorruption calls Logger.Fatalf unless it is set.
 type Pebble struct {

@@ -59,7 +59,7 @@ type GroupState struct {
 // GroupWrite changes one group. Its parts are atomic, and take effect in this
 // order: an installed snapshot, entries, a snapshot of the own log, compaction,
 // hard state. A write that would break a rule of the log (a hole, an append over
-// committed entries, a commit behind the log's end) is refused, and as it is a
+// committed entries, a commit beyond the log's end) is refused, and as it is a
 // bug or corruption, that too is final.
 type GroupWrite struct {
 	Group uint64
@@ -87,7 +87,8 @@ type Store interface {
 	// with a snapshot is always synced, as the file that it replaces goes.
 	Write(writes []GroupWrite, sync bool) error
 	// Entries returns the entries of [lo, hi), cut off at maxBytes but at
-	// least one; ErrCompacted and ErrUnavailable as in raft.Storage.
+	// least one; ErrCompacted and ErrUnavailable as in raft.Storage. They may
+	// not be written to. A Write that hangs in its sync does not hold it up.
 	Entries(group, lo, hi, maxBytes uint64) ([]raftpb.Entry, error)
 	// DropGroup removes all that a group has.
 	DropGroup(group uint64) error
@@ -110,14 +111,17 @@ type Store interface {
 	// to take a snapshot.
 	LogBytes(group uint64) uint64
 
+	// Close syncs what was written. No other call may be under way or follow.
 	Close() error
 }
 
 // SnapshotWriter writes a snapshot file.
 type SnapshotWriter interface {
 	io.Writer
-	// Close makes the file durable and returns its size and checksum.
+	// Close makes the file durable and returns its size and checksum. A file
+	// that no Write names goes when its group gets another snapshot at or above
+	// its index, or when the store is opened again.
 	Close() (size, checksum uint64, err error)
-	// Abort drops the file.
+	// Abort drops the file, before or after Close, unless a Write has named it.
 	Abort()
 }
