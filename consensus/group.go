@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -305,7 +306,7 @@ func (g *Group) publish() {
 		leader = 0
 	}
 	old := g.status.Load()
-	if old.Leader == leader && old.Term == st.Term && old.Leading == g.r.lead.announced && len(old.Voters) == len(g.r.conf.Voters) {
+	if old.Leader == leader && old.Term == st.Term && old.Leading == g.r.lead.announced && slices.EqualFunc(old.Voters, g.r.conf.Voters, func(a NodeID, b uint64) bool { return uint64(a) == b }) {
 		return
 	}
 	s := &Status{Leader: leader, Term: st.Term, Leading: g.r.lead.announced}

@@ -3,7 +3,6 @@ package consensus
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -46,9 +45,12 @@ type replica struct {
 	sm    StateMachine
 
 	disk      disk
-	hard      raftpb.HardState
-	committed []raftpb.Entry // taken from raft, not applied yet
-	held      *raft.Ready    // not advanced yet: it stops the pipeline
+	hard      raftpb.HardState // as raft has it
+	written   raftpb.HardState // as it was last given to the disk
+	committed []raftpb.Entry   // taken from raft, not applied yet
+	held      *raft.Ready      // not advanced yet: it stops the pipeline
+	// installing: held has a snapshot that is not installed yet.
+	installing bool
 
 	applied     uint64
 	appliedTerm uint64
@@ -82,18 +84,10 @@ func (o replicaOptions) election() time.Duration { return time.Duration(o.electi
 type leadership struct {
 	term      uint64 // the term it leads, 0: it does not
 	announced bool   // the machine was told: an entry of the term was applied
-	silent    bool   // its disk hangs: another one is to lead
-}
-
-type reads struct {
-	waiting  []query
-	round    *round
-	contexts contexts
-}
-
-type snapshotting struct {
-	bytes  uint64 // of entries applied since the last one
-	taking bool
+	// silenced is a term that it led until its disk hung, and in which it
+	// never leads again: entries of that leadership may still be applied, and
+	// their term would not tell them from those of a second one.
+	silenced uint64
 }
 
 // effects is what a turn wants done, in this order.
@@ -119,7 +113,7 @@ func newReplica(id NodeID, st storage.GroupState, store storage.Store, sm StateM
 	r := &replica{
 		id: uint64(id), group: GroupID(st.Group), opts: o, sm: sm,
 		log:  newGroupLog(store, st),
-		hard: st.HardState, conf: st.Snapshot.ConfState,
+		hard: st.HardState, written: st.HardState, conf: st.Snapshot.ConfState,
 		applied: st.Snapshot.Index, appliedTerm: st.Snapshot.Term,
 		disk: disk{durable: st.Last}, acks: map[uint64]time.Duration{},
 	}
@@ -210,56 +204,9 @@ func (r *replica) query(now time.Duration, queries []query) {
 
 // wrote tells that all writes up to seq are durable.
 func (r *replica) wrote(seq uint64) {
-	messages := r.disk.wrote(seq)
-	if len(r.disk.open) == 0 {
-		r.lead.silent = false
-	}
-	for _, m := range messages {
+	for _, m := range r.disk.wrote(seq) {
 		r.send(m)
 	}
-}
-
-// snapshotWritten tells that the file of a snapshot is durable.
-func (r *replica) snapshotWritten(now time.Duration, meta storage.SnapshotMeta) {
-	if meta.Index <= r.log.snapshot.Index || r.held != nil {
-		r.snapshots.taking = false // a newer one came from the leader
-		return
-	}
-	compact := meta.Index - min(meta.Index, keptEntries)
-	part := storage.GroupWrite{HardState: r.hard, Snapshot: &meta}
-	var term uint64
-	if compact >= r.log.first {
-		t, err := r.log.Term(compact)
-		if err != nil {
-			panic(fmt.Sprintf("group %d: term of %d behind the snapshot at %d: %v", r.group, compact, meta.Index, err))
-		}
-		part.CompactTo, part.CompactToTerm, term = compact, t, t
-	}
-	r.write(now, part, false, func() {
-		r.log.snapshot = meta
-		r.log.compact(compact, term)
-		r.snapshots.taking = false
-	})
-}
-
-// snapshotFailed tells that a snapshot could not be taken; the next one will
-// be tried when the log has grown again.
-func (r *replica) snapshotFailed() { r.snapshots = snapshotting{} }
-
-// restored gives the state of a snapshot that effects.install asked for.
-func (r *replica) restored(now time.Duration, meta storage.SnapshotMeta, install func()) {
-	rd := r.held
-	r.write(now, storage.GroupWrite{HardState: r.hard, Snapshot: &meta, Install: true, Entries: rd.Entries}, true, func() {
-		install()
-		r.log.install(meta)
-		r.log.append(rd.Entries)
-		r.disk.durable = r.log.last
-		r.committed = nil
-		r.applied, r.appliedTerm, r.conf = meta.Index, meta.Term, meta.ConfState
-		r.snapshots.bytes = 0
-		r.proposals.jumped(meta.Index)
-		r.advance()
-	})
 }
 
 // unreachable, snapshotSent and transfer pass on what the shell knows.
@@ -307,7 +254,7 @@ func (r *replica) end(now time.Duration) *effects {
 // observe notices what raft became since the last look.
 func (r *replica) observe(now time.Duration) {
 	st := r.rn.BasicStatus()
-	leads := st.RaftState == raft.StateLeader && r.isVoter() && !r.lead.silent
+	leads := st.RaftState == raft.StateLeader && r.isVoter() && st.Term != r.lead.silenced
 	if r.lead.term != 0 && (!leads || st.Term != r.lead.term) {
 		r.stepDown(now)
 	}
@@ -335,7 +282,7 @@ func (r *replica) isVoter() bool { return slices.Contains(r.conf.Voters, r.id) }
 func (r *replica) stepDown(now time.Duration) {
 	r.news = commitNews{}
 	announced := r.lead.announced
-	r.lead = leadership{silent: r.lead.silent}
+	r.lead = leadership{silenced: r.lead.silenced}
 	if announced {
 		r.sm.Follow()
 	}
@@ -454,25 +401,14 @@ func (r *replica) persist(now time.Duration, rd raft.Ready) {
 // voteChanges tells whether a Ready that must be synced changes Term or Vote;
 // MustSync without entries means just that.
 func (r *replica) voteChanges(rd raft.Ready) bool {
-	return rd.HardState.Term != r.log.hard.Term || rd.HardState.Vote != r.log.hard.Vote
+	return rd.HardState.Term != r.written.Term || rd.HardState.Vote != r.written.Vote
 }
 
 func (r *replica) write(now time.Duration, part storage.GroupWrite, vote bool, then func()) {
 	part.Group = uint64(r.group)
-	r.log.hard = part.HardState
+	r.written = part.HardState
 	r.out.writes = append(r.out.writes, r.disk.submit(now, part, vote, then))
 	r.log.trim(r.disk.durable)
-}
-
-// beginInstall stops the pipeline until the snapshot of rd is installed.
-func (r *replica) beginInstall(now time.Duration, rd raft.Ready) {
-	meta, err := snapshotMeta(rd.Snapshot)
-	if err != nil {
-		panic(fmt.Sprintf("group %d: %v", r.group, err))
-	}
-	r.held = &rd
-	r.out.install = &meta
-	r.heard = now
 }
 
 // advance resumes the pipeline behind a held Ready.
@@ -480,11 +416,6 @@ func (r *replica) advance() {
 	rd := r.held
 	r.held = nil
 	r.rn.Advance(*rd)
-	if !raft.IsEmptySnap(rd.Snapshot) {
-		for _, m := range rd.Messages {
-			r.sendOrHold(m)
-		}
-	}
 }
 
 // sendOrHold sends a message now if it may leave beside unfinished writes:
@@ -493,7 +424,7 @@ func (r *replica) advance() {
 // hand over otherwise (R21), so its MsgTimeoutNow, which claims nothing of the
 // log, leaves too.
 func (r *replica) sendOrHold(m raftpb.Message) {
-	early := m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat || m.Type == raftpb.MsgTimeoutNow && r.lead.silent
+	early := m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat || m.Type == raftpb.MsgTimeoutNow && r.isSilent()
 	if early && !r.disk.voteOpen() || !r.disk.hold(m) {
 		r.send(m)
 	}
@@ -502,8 +433,8 @@ func (r *replica) sendOrHold(m raftpb.Message) {
 // send lets a message leave, with a Commit no higher than what is durable
 // here: the library counts a leader's own entries before they are (R2).
 func (r *replica) send(m raftpb.Message) {
-	if r.lead.silent && m.Type != raftpb.MsgTimeoutNow && m.Type != raftpb.MsgApp {
-		return
+	if r.isSilent() && m.To != r.rn.BasicStatus().LeadTransferee {
+		return // raft steps down when it hears from nobody for an election timeout
 	}
 	m.Commit = min(m.Commit, r.disk.durable)
 	if !r.news.keep(r.lastTurn, r.opts.tick/10, m) {
@@ -532,7 +463,7 @@ func (r *replica) apply(now time.Duration) {
 	r.committed = r.committed[n:]
 	if len(r.committed) == 0 {
 		r.committed = nil
-		if r.held != nil && raft.IsEmptySnap(r.held.Snapshot) {
+		if r.held != nil && !r.installing {
 			r.advance()
 		}
 	}
@@ -576,86 +507,9 @@ func (r *replica) applyConfChange(e *raftpb.Entry) any {
 	return r.conf
 }
 
-// answerReads asks for a confirmation if none is under way, and answers the
-// queries of one that is confirmed and applied.
-func (r *replica) answerReads(now time.Duration) {
-	if r.lead.term == 0 {
-		r.failReads()
-		return
-	}
-	if !r.lead.announced {
-		return // nothing is confirmed before an entry of the own term is applied (R5)
-	}
-	r.finishRound(now)
-	switch rd := r.reads.round; {
-	case rd == nil && len(r.reads.waiting) > 0:
-		r.ask(now, &round{term: r.lead.term, queries: r.reads.waiting})
-		r.reads.waiting = nil
-	case rd != nil && !rd.confirmed && now-rd.asked > 2*r.opts.tick:
-		r.ask(now, rd) // raft drops such requests silently: again, with a new context
-	}
-}
-
-// ask begins a confirmation: a heartbeat round that starts after all its
-// queries were received.
-func (r *replica) ask(now time.Duration, rd *round) {
-	ctx := r.reads.contexts.next()
-	rd.context, rd.asked = string(ctx), now
-	r.reads.round = rd
-	r.rn.ReadIndex(ctx)
-	r.takeReady(now) // the heartbeats leave in this turn; a lone voter confirms at once
-	r.finishRound(now)
-}
-
-// confirm takes raft's word that this replica still led when asked.
-func (r *replica) confirm(s raft.ReadState) {
-	if rd := r.reads.round; rd != nil && rd.term == r.lead.term && rd.context == string(s.RequestCtx) {
-		rd.index, rd.confirmed = s.Index, true
-	}
-}
-
-func (r *replica) finishRound(now time.Duration) {
-	rd := r.reads.round
-	if rd == nil || !rd.confirmed || r.applied < rd.index || !r.isVoter() {
-		return
-	}
-	r.reads.round = nil
-	r.heard = now
-	for _, q := range rd.queries {
-		q.done(r.sm.Query(now, q.received, q.query), nil)
-	}
-}
-
-func (r *replica) failReads() {
-	if r.reads.round == nil && len(r.reads.waiting) == 0 {
-		return
-	}
-	failed := r.reads.waiting
-	if r.reads.round != nil {
-		failed = append(r.reads.round.queries, failed...)
-	}
-	r.reads.waiting, r.reads.round = nil, nil
-	err := r.notLeader()
-	for _, q := range failed {
-		q.done(nil, err)
-	}
-}
-
-// snapshot takes one when the log has outgrown the last one and the bound.
-func (r *replica) snapshot() {
-	if r.snapshots.taking || r.held != nil || r.snapshots.bytes < max(r.opts.snapshotBytes, r.log.snapshot.Size) {
-		return
-	}
-	r.snapshots = snapshotting{taking: true}
-	r.out.take = &takeSnapshot{
-		meta:  storage.SnapshotMeta{Index: r.applied, Term: r.appliedTerm, ConfState: r.conf},
-		state: r.sm.Snapshot(),
-	}
-}
-
 // stepAside hands leadership on when the disk hangs: the library has no
 // step-down, so the most advanced voter is asked to take over and this leader
-// falls silent until its write returns (R21; etcd issues 13527, 15247).
+// falls silent for the rest of its term (R21; etcd issues 13527, 15247).
 func (r *replica) stepAside(now time.Duration) {
 	if r.lead.term == 0 || r.disk.hangs(now) <= r.opts.election() {
 		return
@@ -670,7 +524,16 @@ func (r *replica) stepAside(now time.Duration) {
 		return // nobody could do better
 	}
 	r.rn.TransferLeader(best)
-	r.lead.silent = true
+	r.lead.silenced = r.lead.term
+}
+
+// isSilent tells whether raft leads a term that this replica has given up.
+func (r *replica) isSilent() bool {
+	if r.lead.silenced == 0 {
+		return false
+	}
+	st := r.rn.BasicStatus()
+	return st.RaftState == raft.StateLeader && st.Term == r.lead.silenced
 }
 
 // stop fails everything that waits.
@@ -684,55 +547,4 @@ func (r *replica) stop(now time.Duration) {
 	r.queue = nil
 	r.failReads()
 	r.proposals.stop()
-}
-
-// initialState makes what a new group begins with: a snapshot of the empty
-// state at index 1 whose configuration names the voters, the same on each of
-// them. It takes the place of raft's Bootstrap entries.
-func initialState(group GroupID, voters []NodeID, sm StateMachine, store storage.Store) (storage.GroupState, error) {
-	meta := storage.SnapshotMeta{Index: 1, Term: 1}
-	for _, v := range voters {
-		meta.ConfState.Voters = append(meta.ConfState.Voters, uint64(v))
-	}
-	if err := writeSnapshot(store, group, &meta, sm.Snapshot()); err != nil {
-		return storage.GroupState{}, err
-	}
-	hard := raftpb.HardState{Term: 1, Commit: 1}
-	part := storage.GroupWrite{Group: uint64(group), HardState: hard, Snapshot: &meta, Install: true}
-	if err := store.Write([]storage.GroupWrite{part}, true); err != nil {
-		return storage.GroupState{}, fmt.Errorf("group %d: %w", group, err)
-	}
-	return storage.GroupState{Group: uint64(group), HardState: hard, Snapshot: meta, First: 2, Last: 1, FirstTerm: 1}, nil
-}
-
-// writeSnapshot writes a state to its file and completes meta.
-func writeSnapshot(store storage.Store, group GroupID, meta *storage.SnapshotMeta, state Snapshot) error {
-	w, err := store.CreateSnapshot(uint64(group), meta.Index)
-	if err != nil {
-		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	if err := state.Encode(w); err != nil {
-		w.Abort()
-		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	if meta.Size, meta.Checksum, err = w.Close(); err != nil {
-		return fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	return nil
-}
-
-// readSnapshot restores a machine from a snapshot's file.
-func readSnapshot(store storage.Store, group GroupID, meta storage.SnapshotMeta, sm StateMachine) (install func(), err error) {
-	f, err := store.OpenSnapshot(uint64(group), meta)
-	if err != nil {
-		return nil, fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	install, err = sm.Restore(f)
-	if err == nil {
-		_, err = io.Copy(io.Discard, f) // to the end, where size and checksum are compared
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("group %d: snapshot at %d: %w", group, meta.Index, err)
-	}
-	return install, nil
 }

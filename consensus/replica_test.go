@@ -408,3 +408,134 @@ func TestR21SnapshotInstallAndRestart(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot and the append that follows it can be handled in one turn: raft
+// then has both, and what of the append is committed, in one Ready.
+func TestR21SnapshotAndAppendInOneReady(t *testing.T) {
+	n := startTestNet(t, 3, 1000)
+	n.elect(1)
+	n.drop = isolate(3)
+	for range keptEntries/10 + 10 {
+		var many []Proposal
+		for range 20 {
+			many = append(many, Proposal{Data: []byte("a longer entry"), Done: func(any, error) {}})
+		}
+		n.turn(1, func(r *replica) { r.propose(many) })
+		n.deliver()
+	}
+	// Node 3 is reached again. Its MsgSnap waits in its inbox until the append
+	// behind it is there too.
+	var late []raftpb.Message
+	n.drop = func(m raftpb.Message) bool {
+		if m.To != 3 {
+			return false
+		}
+		if m.Type == raftpb.MsgSnap {
+			n.copySnapshot(n.nodes[1], n.nodes[3], m)
+			late = append(late, m)
+			return true
+		}
+		if len(late) > 0 && m.Type == raftpb.MsgApp {
+			late = append(late, m)
+			return true
+		}
+		return false
+	}
+	for i := 0; len(late) < 2; i++ {
+		if i > 20 {
+			t.Fatalf("%d messages", len(late))
+		}
+		n.tick(1)
+		n.deliver()
+	}
+	n.drop = nil
+	n.turn(3, func(r *replica) { r.step(n.now, late) })
+	n.files(n.nodes[3])
+	for range 5 {
+		n.tick(1)
+		n.deliver()
+	}
+	if a, b := len(n.nodes[1].sm.list), len(n.nodes[3].sm.list); a != b {
+		t.Errorf("node 1 applied %d, node 3 %d", a, b)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("the next entry stops the replica: %v", p)
+		}
+	}()
+	n.propose(1, "next")
+	n.deliver()
+	n.tick(1)
+	n.deliver()
+}
+
+// R6, S3: a leader that fell silent and leads on in the same term when its disk
+// works again has entries of that term in the log that are not applied: an
+// Expire among them would end a lease that is renewed in between.
+func TestR6SilentLeaderNeverLeadsItsTermAgain(t *testing.T) {
+	n := newTestNet(t, 3)
+	n.elect(1)
+	leader := n.nodes[1]
+	term := leader.r.lead.term
+	leader.slow = true
+	n.drop = func(m raftpb.Message) bool { return m.From == 1 && m.Type == raftpb.MsgApp }
+	n.propose(1, "expire")
+	for range testElection + 1 {
+		n.tick(1)
+		n.deliver()
+	}
+	if !leader.r.isSilent() || leader.sm.leads != 0 {
+		t.Fatal("the leader did not fall silent")
+	}
+	leader.slow = false
+	n.flush(1)
+	q := n.query(1, "expire")
+	n.deliver()
+	if leader.sm.leads == term && q.done && q.err == nil && q.result == false {
+		n.drop = nil
+		for range 3 {
+			n.tick(1)
+			n.deliver()
+		}
+		t.Fatalf("a keepalive of term %d was answered while the Expire of term %d was open; it is applied now: %q", term, term, leader.sm.list)
+	}
+}
+
+// Queries, and with them keepalives, must be answered as long as a quorum
+// answers, however slowly: a follower whose fsync takes three ticks answers
+// heartbeats three ticks late.
+func TestR5QueriesSurviveSlowFollowers(t *testing.T) {
+	n := newTestNet(t, 3)
+	n.elect(1)
+	const late = 3
+	type post struct {
+		at int
+		m  raftpb.Message
+	}
+	var posts []post
+	step := 0
+	n.drop = func(m raftpb.Message) bool {
+		if m.To == 1 {
+			posts = append(posts, post{step + late, m})
+			return true
+		}
+		return false
+	}
+	q := n.query(1, "a")
+	for ; step < 60 && !q.done; step++ {
+		n.deliver()
+		n.tick(1)
+		n.deliver()
+		for len(posts) > 0 && posts[0].at <= step {
+			m := posts[0].m
+			posts = posts[1:]
+			n.turn(1, func(r *replica) { r.step(n.now, []raftpb.Message{m}) })
+		}
+	}
+	if n.nodes[1].r.lead.term == 0 {
+		t.Fatal("the leader stepped down: the test does not exercise what it is for")
+	}
+	if !q.done {
+		t.Fatalf("no answer in %d ticks", step)
+	}
+}
