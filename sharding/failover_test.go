@@ -360,4 +360,3 @@ func TestPreferredLeadersTakeTurns(t *testing.T) {
 		t.Error("a group without voters prefers somebody")
 	}
 }
-

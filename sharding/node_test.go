@@ -35,7 +35,7 @@ func startNodes(t testing.TB, count int) []*Node {
 		n, err := Open(Config{
 			Name: m.Name, Members: members, Groups: 2, Listener: listeners[i],
 			Listen: "rest-of-" + m.Name, PeerListen: m.Peer, Version: "test", Store: storage.NewMemStore(),
-			Heartbeat: 20 * time.Millisecond, Election: 100 * time.Millisecond, SnapshotBytes: 1 << 20,
+			Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, SnapshotBytes: 1 << 20,
 			Fatal: func(err error) { t.Errorf("%s: %v", m.Name, err) }, Logger: zerolog.Nop(),
 		})
 		if err != nil {

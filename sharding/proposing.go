@@ -16,7 +16,7 @@ import (
 // open at a time, so that the end of very many leases at once takes turns with
 // what clients ask for.
 const (
-	expireBatch = 256 // leases in an entry
+	expireBatch = 128 // leases in an entry
 	maxExpires  = 4   // entries open
 	maxCancels  = 512
 	openBatch   = 256

@@ -128,6 +128,11 @@ func decodeRequest(raw []byte) (req *shardpb.Request, command []byte, query any,
 	}
 	switch ask := req.Ask.(type) {
 	case *shardpb.Request_Command:
+		// A newer node may send what this version cannot read. In the log it
+		// would stop every replica, again at each start.
+		if err := readable(consensus.GroupID(req.Group), ask.Command); err != nil {
+			return nil, nil, nil, fmt.Errorf("%w: %w", errMalformed, err)
+		}
 		return req, ask.Command, nil, nil
 	case *shardpb.Request_Renew:
 		k, err := decodeKeepalive(ask.Renew)
@@ -147,6 +152,16 @@ func decodeRequest(raw []byte) (req *shardpb.Request, command []byte, query any,
 		return req, nil, ask.Namespaces, nil
 	}
 	return nil, nil, nil, fmt.Errorf("%w: it asks for nothing known", errMalformed)
+}
+
+// readable tells whether a group of this version can apply a command.
+func readable(group consensus.GroupID, command []byte) error {
+	if group != systemGroup {
+		_, err := lease.DecodeCommand(command)
+		return err
+	}
+	_, err := decodeSystem(command)
+	return err
 }
 
 // maxPage bounds a page, whoever asks for it.

@@ -2,6 +2,7 @@ package sharding
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,8 +39,8 @@ func newSystem(founding *shardpb.Bootstrap, a *atlas) *system {
 
 // Apply implements consensus.StateMachine.
 func (s *system) Apply(_ time.Duration, e consensus.Entry) any {
-	var cmd shardpb.SystemCommand
-	if err := proto.Unmarshal(e.Data, &cmd); err != nil {
+	cmd, err := decodeSystem(e.Data)
+	if err != nil {
 		panic(fmt.Sprintf("system group: entry %d: %v", e.Index, err))
 	}
 	switch op := cmd.Op.(type) {
@@ -47,10 +48,21 @@ func (s *system) Apply(_ time.Duration, e consensus.Entry) any {
 		s.bootstrap(op.Bootstrap)
 	case *shardpb.SystemCommand_RegisterNode:
 		s.register(op.RegisterNode.GetNode())
-	default:
-		panic(fmt.Sprintf("system group: entry %d: unknown operation %T: written by a newer version?", e.Index, op))
 	}
 	return systemApplied{}
+}
+
+// decodeSystem reads an entry of the system group. An error means that the log
+// is corrupt, or written by a newer version.
+func decodeSystem(data []byte) (*shardpb.SystemCommand, error) {
+	cmd := &shardpb.SystemCommand{}
+	if err := proto.Unmarshal(data, cmd); err != nil {
+		return nil, err
+	}
+	if cmd.Op == nil {
+		return nil, errors.New("no operation that this version knows")
+	}
+	return cmd, nil
 }
 
 // systemApplied is what applying an entry of the system group answers.
