@@ -202,13 +202,14 @@ func (g *Group) wake() {
 func (g *Group) run() {
 	defer close(g.done)
 	defer g.node.guard(g.id)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	var alarm alarm
+	defer alarm.stop()
 	var in inbox
 	for {
 		select {
 		case <-g.notify:
-		case <-timer.C:
+		case <-alarm.c():
+			alarm.fired()
 		}
 		in = g.take(in)
 		now := g.node.Now()
@@ -236,11 +237,42 @@ func (g *Group) run() {
 		if out.more {
 			g.wake()
 		}
-		if out.wake > 0 {
-			timer.Reset(max(0, out.wake-now))
-		} else {
-			timer.Reset(time.Hour)
-		}
+		alarm.set(now, out.wake)
+	}
+}
+
+// alarm wakes a loop. Setting a timer may cost a system call, and a turn mostly
+// wants to be woken later than is set already: then the alarm stays, and the
+// loop wakes once for nothing.
+type alarm struct {
+	timer *time.Timer
+	at    time.Duration // 0: not set
+}
+
+func (a *alarm) set(now, at time.Duration) {
+	switch {
+	case at == 0 || a.at != 0 && a.at <= at:
+		return
+	case a.timer == nil:
+		a.timer = time.NewTimer(max(0, at-now))
+	default:
+		a.timer.Reset(max(0, at-now))
+	}
+	a.at = at
+}
+
+func (a *alarm) fired() { a.at = 0 }
+
+func (a *alarm) c() <-chan time.Time {
+	if a.timer == nil {
+		return nil
+	}
+	return a.timer.C
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
 	}
 }
 

@@ -187,14 +187,14 @@ func TestFlippedTable(t *testing.T) {
 // TestCorruptionWhileOpen damages a table after the store was opened. Whoever
 // reads it is told, and so is OnFatal.
 func TestCorruptionWhileOpen(t *testing.T) {
-	disk := fill(t, 2000, 16, 1000)
+	disk := fill(t, 100, 16, 8000) // more than the cache holds
 	must(t, openPebble(t, disk).Close())
 	var fatal error
 	s, err := OpenPebble(PebbleConfig{FS: disk, Dir: dataDir, OnFatal: func(err error) { fatal = err }})
 	must(t, err)
 	table := newest(t, disk, "", ".sst")
 	flip(t, disk, table, 4*sizeOfFile(t, disk, table))
-	_, err = s.Entries(1, 1, 32_001, math.MaxUint64)
+	_, err = s.Entries(1, 1, 1601, math.MaxUint64)
 	for _, err := range []error{err, fatal, s.Write(nil, true)} {
 		if !errors.Is(err, ErrCorrupt) || strings.Count(err.Error(), advice) != 1 {
 			t.Errorf("got %v, want %v with %s", err, ErrCorrupt, advice)
