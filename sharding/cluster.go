@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 
 	"lockd/consensus"
 	"lockd/httpapi"
@@ -143,6 +144,24 @@ func (c *counts) sample() metrics.GroupState {
 		HeldLocks: stats.Held, Leases: stats.Leases, Waiters: stats.Waiters, IdempotencyKeys: stats.Keys,
 		Grants: c.grants.Load(), Expirations: c.expirations.Load(), Token: c.token.Load(),
 	}
+}
+
+// Peers samples the other nodes for metrics.
+func (n *Node) Peers() []metrics.PeerSample {
+	t := n.atlas.load()
+	var samples []metrics.PeerSample
+	for _, p := range n.raft.Transport().Peers() {
+		s := metrics.PeerSample{
+			Node: strconv.FormatUint(p.Node, 10), Connected: p.Connected, SentMessages: p.Sent, DroppedMessages: p.Dropped,
+		}
+		if t != nil {
+			if known := t.Node(consensus.NodeID(p.Node)); known != nil {
+				s.Node = known.Name
+			}
+		}
+		samples = append(samples, s)
+	}
+	return samples
 }
 
 var _ httpapi.Service = (*Node)(nil)

@@ -43,7 +43,9 @@ type Config struct {
 	// Fatal is called once when the node cannot go on: the process must exit.
 	Fatal func(error)
 	// Fsync, if set, observes how long each write to the store took.
-	Fsync  func(time.Duration)
+	Fsync func(time.Duration)
+	// Applied, if set, is as in consensus.Config.
+	Applied func(consensus.GroupID) func(time.Duration)
 	Logger zerolog.Logger
 }
 
@@ -108,7 +110,7 @@ func Open(cfg Config) (*Node, error) {
 		},
 		PeerUp:   func(h transport.Hello) { n.links.opened(h.Boot) },
 		PeerDown: func(h transport.Hello) { n.links.closed(h.Boot) },
-		Fatal:    cfg.Fatal, Fsync: cfg.Fsync, Logger: cfg.Logger,
+		Fatal:    cfg.Fatal, Fsync: cfg.Fsync, Applied: cfg.Applied, Logger: cfg.Logger,
 	}, cfg.Store)
 	if err != nil {
 		return nil, err

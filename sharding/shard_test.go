@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"lockd/consensus"
 	"lockd/lease"
 	"lockd/lease/leasepb"
 	"lockd/sharding/shardpb"
@@ -93,6 +94,21 @@ func TestR6RefusedExpireLetsTheLeaseBeRenewed(t *testing.T) {
 	r.pass(time.Second)
 	if len(r.view("l").Holders) != 0 {
 		t.Fatal("never tried again")
+	}
+}
+
+// R6: while its outcome is unknown, the lease may be ended by it.
+func TestR6NoKeepaliveWhileTheOutcomeOfExpireIsUnknown(t *testing.T) {
+	r := newRig(t)
+	r.grant(1, "l", ttl)
+	r.now += ttl
+	r.turn(0)
+	for _, p := range r.log {
+		p.Done(nil, consensus.ErrOutcomeUnknown)
+	}
+	r.log = nil
+	if got := r.renew(1); got.outcome != shardpb.Renewed_RENEWED_EXPIRING {
+		t.Fatalf("%+v", got)
 	}
 }
 
@@ -395,6 +411,20 @@ func TestOneShotGrantOfAClientThatIsGoneIsReleased(t *testing.T) {
 		_, cancel := r.serve(cmd)
 		cancel()
 		r.commit()
+		r.pass(0)
+		if len(r.view("l").Holders) != 1 {
+			t.Fatal("a keyed grant was undone")
+		}
+	})
+	t.Run("with a key it stays, also from the queue", func(t *testing.T) {
+		r := newRig(t)
+		r.grant(1, "l", time.Hour)
+		cmd := r.acquire(2, "l", time.Hour, time.Minute)
+		cmd.Key = &leasepb.Key{Hash: make([]byte, 16), Body: make([]byte, 16)}
+		_, cancel := r.serve(cmd)
+		r.commit()
+		cancel()
+		r.release(1, "l")
 		r.pass(0)
 		if len(r.view("l").Holders) != 1 {
 			t.Fatal("a keyed grant was undone")

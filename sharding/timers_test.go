@@ -99,6 +99,12 @@ func TestHeldTimerRunsOutAgainAndMayBeRenewed(t *testing.T) {
 	if got := all.leases.fire(2500*time.Millisecond, 10); len(got) != 1 || got[0].id != leaseID(2) {
 		t.Fatalf("%d fire at 2.5 s, want lease 2", len(got))
 	}
+	// What was refused while it fired has not renewed it (R6).
+	all.leases.renew(10*time.Second, leaseID(1))
+	all.leases.hold(all.leases.byID[leaseID(1)], 2700*time.Millisecond)
+	if got := all.leases.fire(2700*time.Millisecond, 10); len(got) != 1 {
+		t.Fatal("a keepalive of a firing lease has put off its end")
+	}
 	// A firing timer that was stopped and started anew is another one.
 	all.change(3*time.Second, leaseTimer(1, time.Second))
 	all.leases.hold(fired[0], 0)
