@@ -47,6 +47,8 @@ type Group struct {
 	changed chan struct{}
 	stopped bool
 
+	observe func(time.Duration) // of turns that applied entries
+
 	backlog atomic.Int64 // requests taken but not appended yet
 	status  atomic.Pointer[Status]
 	applied atomic.Uint64
@@ -58,8 +60,7 @@ type Group struct {
 // Counts are totals since the process started, for metrics.
 type Counts struct {
 	Proposals     atomic.Uint64
-	SnapshotBytes atomic.Uint64
-	LogBytes      atomic.Uint64
+	SnapshotBytes atomic.Uint64 // of the newest snapshot, not a total
 }
 
 // inbox is what arrived since the last turn.
@@ -76,7 +77,8 @@ type inbox struct {
 func newGroup(n *Node, r *replica) *Group {
 	g := &Group{
 		id: r.group, node: n, r: r,
-		notify: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{}),
+		observe: func(time.Duration) {},
+		notify:  make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	g.status.Store(&Status{Term: r.hard.Term})
 	return g
@@ -231,7 +233,11 @@ func (g *Group) run() {
 			g.r.stop(now)
 			return
 		}
+		applied := g.r.applied
 		out := g.r.end(now)
+		if g.r.applied > applied {
+			g.observe(g.node.Now() - now)
+		}
 		g.perform(out)
 		g.publish()
 		if out.more {

@@ -65,8 +65,11 @@ type Config struct {
 	// data is corrupt, or its peers refuse it. The process must exit.
 	Fatal func(error)
 	// Fsync, if set, observes how long each write to the store took.
-	Fsync  func(time.Duration)
-	Logger zerolog.Logger
+	Fsync func(time.Duration)
+	// Applied, if set, returns what observes how long a group's turns took in
+	// which it applied entries.
+	Applied func(GroupID) func(time.Duration)
+	Logger  zerolog.Logger
 }
 
 // Validate reports all that is wrong with c.
@@ -236,6 +239,10 @@ func (n *Node) StartGroup(id GroupID, voters []NodeID, sm StateMachine) (*Group,
 		return nil, err
 	}
 	g := newGroup(n, r)
+	g.counts.SnapshotBytes.Store(st.Snapshot.Size)
+	if n.cfg.Applied != nil {
+		g.observe = n.cfg.Applied(id)
+	}
 	groups := maps.Clone(*n.groups.Load())
 	groups[id] = g
 	n.groups.Store(&groups)

@@ -24,8 +24,7 @@ func everything(tb testing.TB) *prometheus.Registry {
 	m.HTTP.Route("POST", "/v1/leases").Observe(201, time.Millisecond)
 	m.Locks.Acquired(AcquireGranted, time.Second)
 	m.Consensus.Fsynced(time.Millisecond)
-	m.Consensus.Group(1).Applied(time.Millisecond)
-	m.Consensus.Group(1).Proposed(time.Millisecond)
+	m.Consensus.Applied(1)(time.Millisecond)
 	m.AddPeers(func() []PeerSample { return []PeerSample{{Node: "n2", Connected: true, SentMessages: 5}} })
 	m.Logs.Dropped()
 	return reg
@@ -95,12 +94,12 @@ lockd_http_requests_total{code="409",method="GET",route="/x"} 1
 
 func TestHotObservationsDoNotAllocate(t *testing.T) {
 	m := New(prometheus.NewPedanticRegistry())
-	route, group := m.HTTP.Route("POST", "/x"), m.Consensus.Group(1)
+	route, applied := m.HTTP.Route("POST", "/x"), m.Consensus.Applied(1)
 	route.Observe(200, 0)
 	for name, observe := range map[string]func(){
 		"request": func() { route.Observe(200, time.Millisecond) },
 		"acquire": func() { m.Locks.Acquired(AcquireGranted, time.Millisecond) },
-		"apply":   func() { group.Applied(time.Millisecond) },
+		"apply":   func() { applied(time.Millisecond) },
 		"fsync":   func() { m.Consensus.Fsynced(time.Millisecond) },
 	} {
 		if allocs := testing.AllocsPerRun(100, observe); allocs != 0 {

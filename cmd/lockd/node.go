@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 
+	"lockd/consensus"
 	"lockd/consensus/storage"
 	"lockd/metrics"
 	"lockd/sharding"
@@ -17,7 +18,7 @@ import (
 
 // openNode opens the data directory and this node's part of the cluster on it.
 // The node closes peers.
-func openNode(c Config, rest net.Addr, peers net.Listener, logger zerolog.Logger, fsync func(time.Duration), fatal func(error)) (*sharding.Node, error) {
+func openNode(c Config, rest net.Addr, peers net.Listener, logger zerolog.Logger, m *metrics.Metrics, fatal func(error)) (*sharding.Node, error) {
 	store, err := storage.OpenPebble(storage.PebbleConfig{FS: vfs.Default, Dir: c.DataDir, Logger: logger, OnFatal: fatal})
 	if err != nil {
 		return nil, err
@@ -27,7 +28,8 @@ func openNode(c Config, rest net.Addr, peers net.Listener, logger zerolog.Logger
 		Name: c.Name, Members: c.members(peerListen), Groups: c.Groups,
 		Listener: peers, Listen: listen, PeerListen: peerListen, Version: thisBuild().version,
 		Store: store, Heartbeat: c.Heartbeat, Election: c.Election, SnapshotBytes: uint64(c.SnapshotAfter),
-		Fatal: fatal, Fsync: fsync, Logger: logger,
+		Applied: func(id consensus.GroupID) func(time.Duration) { return m.Consensus.Applied(uint64(id)) },
+		Fatal:   fatal, Fsync: m.Consensus.Fsynced, Logger: logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -54,4 +56,5 @@ func register(registry *prometheus.Registry, m *metrics.Metrics, c Config, node 
 	b := thisBuild()
 	m.AddNode(metrics.Node{Name: c.Name, Version: b.version, Revision: b.revision, GoVersion: b.goVersion}, node.Epoch)
 	m.AddGroups(node.Samples)
+	m.AddPeers(node.Peers)
 }

@@ -58,7 +58,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		default:
 		}
 	}
-	node, err := openNode(c, rest.Addr(), peers, logger, m.Consensus.Fsynced, fatal)
+	node, err := openNode(c, rest.Addr(), peers, logger, m, fatal)
 	if err != nil {
 		return err
 	}
