@@ -46,7 +46,7 @@ type Config struct {
 	Fsync func(time.Duration)
 	// Applied, if set, is as in consensus.Config.
 	Applied func(consensus.GroupID) func(time.Duration)
-	Logger zerolog.Logger
+	Logger  zerolog.Logger
 }
 
 // Validate reports all that is wrong with c.
@@ -73,6 +73,9 @@ type Node struct {
 	cfg   Config
 	raft  *consensus.Node
 	links *links
+	// learnt is what the system group's log says. The Router's atlas follows
+	// it when this node has done what it says: until then requests wait.
+	learnt *atlas
 
 	shards   atomic.Pointer[map[consensus.GroupID]*shard] // replaced, never changed
 	members  []Member                                     // of followTopology
@@ -96,7 +99,7 @@ func Open(cfg Config) (*Node, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("the data is of a cluster that has no node %q: start the node under its own name, or give it an empty directory", cfg.Name)
 	}
-	n := &Node{cfg: cfg, links: newLinks(), members: members}
+	n := &Node{cfg: cfg, links: newLinks(), learnt: newAtlas(), members: members}
 	n.shards.Store(&map[consensus.GroupID]*shard{})
 	// The transport may bring requests before Open returns; they find no group.
 	var started atomic.Pointer[consensus.Node]
@@ -116,9 +119,8 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.links.start(n.raft.Boot(), n.raft.Now)
-	a := newAtlas()
-	n.Router = newRouter(n.raft.ID(), n.raft.Boot(), n.raft, replica, a)
-	if _, err := n.raft.StartGroup(systemGroup, idsOf(members), newSystem(founding(cfg, members), a)); err != nil {
+	n.Router = newRouter(n.raft.ID(), n.raft.Boot(), n.raft, replica, newAtlas())
+	if _, err := n.raft.StartGroup(systemGroup, idsOf(members), newSystem(founding(cfg, members), n.learnt)); err != nil {
 		n.raft.Close()
 		return nil, err
 	}
@@ -185,7 +187,7 @@ func (n *Node) replica(raft *consensus.Node, id consensus.GroupID) (group, *shar
 // node runs.
 func (n *Node) followTopology(ctx context.Context) {
 	for {
-		t, changed := n.atlas.watch()
+		t, changed := n.learnt.watch()
 		if t != nil {
 			if err := n.adopt(t); err != nil && !errors.Is(err, consensus.ErrStopped) {
 				n.cfg.Fatal(err)
@@ -224,6 +226,7 @@ func (n *Node) adopt(t *Topology) error {
 			return err
 		}
 	}
+	n.atlas.publish(t)
 	return nil
 }
 
