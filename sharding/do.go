@@ -12,11 +12,12 @@ import (
 
 // Do implements httpapi.Service.
 func (r *Router) Do(ctx context.Context, cmd *leasepb.Command) (*leasepb.Result, error) {
+	began := time.Now()
 	id, err := r.home(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
-	e, err := r.errand(id, cmd)
+	e, err := r.errand(id, cmd, began)
 	if err != nil {
 		return nil, err
 	}
@@ -114,26 +115,35 @@ const (
 	ending               // the end of a one-shot lease that may exist
 )
 
-func (r *Router) errand(id consensus.GroupID, cmd *leasepb.Command) (*errand, error) {
-	s, err := r.search(id)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
+func (r *Router) errand(id consensus.GroupID, cmd *leasepb.Command, began time.Time) (*errand, error) {
 	if cmd.AtUnixMs == 0 {
-		cmd.AtUnixMs = now.UnixMilli()
+		cmd.AtUnixMs = began.UnixMilli()
 	}
-	e := &errand{router: r, cmd: cmd, acquire: cmd.GetAcquire(), search: s, waitEnd: now}
+	e := &errand{router: r, cmd: cmd, acquire: cmd.GetAcquire(), waitEnd: began}
 	if e.acquire != nil {
 		e.oneShot = e.acquire.OneShot
-		if e.acquire.WaitMs > 0 {
-			e.waitEnd = now.Add(time.Duration(e.acquire.WaitMs) * time.Millisecond)
-			e.stopping = r.stopping
+	}
+	if wait := e.acquire.GetWaitMs(); wait > 0 {
+		e.waitEnd = began.Add(time.Duration(wait) * time.Millisecond)
+		e.stopping = r.stopping
+		if isClosed(r.stopping) {
+			return nil, errStopping
 		}
 	}
-	e.search.patience = e.waitEnd
 	e.limit = e.waitEnd.Add(answerWithin)
-	return e, nil
+	var err error
+	e.search, err = r.search(id, e.limit)
+	e.search.patience = e.waitEnd
+	return e, err
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // run sends the command until there is an answer that counts.
@@ -146,7 +156,7 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 		q := question{command: mustMarshal(e.prepare(t))}
 		answer, err, open := e.router.ask(ctx, e.stopping, &e.search, t, &q, e.limit)
 		if open != nil {
-			e.unknown = t.term
+			e.unknown = max(e.unknown, t.term)
 			return nil, e.leave(ctx, open, e.whyNot(ctx))
 		}
 		result, ok := answer.(*leasepb.Result)
@@ -177,12 +187,10 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 }
 
 func (e *errand) whyNot(ctx context.Context) error {
-	select {
-	case <-e.stopping:
+	if isClosed(e.stopping) {
 		return errStopping
-	default:
-		return whyNot(ctx)
 	}
+	return whyNot(ctx)
 }
 
 // finished tells whether a result is the answer, or only clears the way.
@@ -237,7 +245,8 @@ func (e *errand) prepare(t target) *leasepb.Command {
 func (e *errand) prepareAcquire(t target) {
 	a := e.acquire
 	if a.WaitMs > 0 {
-		a.WaitMs = max(1, time.Until(e.waitEnd).Milliseconds())
+		left := time.Until(e.waitEnd) + time.Millisecond - 1 // rounded up
+		a.WaitMs = max(1, left.Milliseconds())
 	}
 	a.Attempt = e.router.attempt()
 	if e.oneShot == nil {
@@ -306,11 +315,11 @@ func (e *errand) settle(ctx context.Context) bool {
 
 // follow sends a command that may be repeated until it was applied.
 func (r *Router) follow(ctx context.Context, id consensus.GroupID, cmd *leasepb.Command) (*leasepb.Result, error) {
-	s, err := r.search(id)
+	limit, _ := ctx.Deadline()
+	s, err := r.search(id, limit)
 	if err != nil {
 		return nil, err
 	}
-	limit, _ := ctx.Deadline()
 	s.patience = limit
 	raw := mustMarshal(cmd)
 	for {

@@ -81,11 +81,11 @@ func (r *Router) renew(ctx context.Context, b *renewals, out []httpapi.Renewal) 
 }
 
 func (r *Router) renewAll(ctx context.Context, b *renewals, out []httpapi.Renewal) error {
-	s, err := r.search(b.group)
+	limit, unknown := time.Now().Add(answerWithin), false
+	s, err := r.search(b.group, limit)
 	if err != nil {
 		return err
 	}
-	limit, unknown := time.Now().Add(answerWithin), false
 	for {
 		t, err := s.next(ctx, nil)
 		if err != nil {

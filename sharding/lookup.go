@@ -42,14 +42,15 @@ func (r *Router) Lock(ctx context.Context, read httpapi.LockRead) (httpapi.LockS
 
 // staleLock reads this node's replica.
 func (r *Router) staleLock(ctx context.Context, id consensus.GroupID, read httpapi.LockRead) (httpapi.LockState, error) {
-	s, err := r.search(id)
+	limit := time.Now().Add(answerWithin)
+	s, err := r.search(id, limit)
 	if err != nil {
 		return httpapi.LockState{}, err
 	}
 	staleFor := s.group.SinceHeard()
 	c := r.call(id)
 	s.group.QueryStale(staleLock{read.Namespace, read.Lock}, c.onApplied)
-	if !c.wait(ctx, time.Now().Add(answerWithin), nil) {
+	if !c.wait(ctx, limit, nil) {
 		return httpapi.LockState{}, whyNot(ctx)
 	}
 	answer, err := c.answer, c.err

@@ -275,7 +275,8 @@ func (n *Node) introduce(ctx context.Context) {
 
 // register asks once; introduce looks whether it came to pass.
 func (n *Node) register(ctx context.Context, me *shardpb.Node) {
-	s, err := n.search(systemGroup)
+	limit := time.Now().Add(answerWithin)
+	s, err := n.search(systemGroup, limit)
 	if err != nil {
 		return
 	}
@@ -286,7 +287,7 @@ func (n *Node) register(ctx context.Context, me *shardpb.Node) {
 	q := question{command: mustMarshal(&shardpb.SystemCommand{
 		Op: &shardpb.SystemCommand_RegisterNode{RegisterNode: &shardpb.RegisterNode{Node: me}},
 	})}
-	if _, _, open := n.ask(ctx, nil, &s, t, &q, time.Now().Add(answerWithin)); open != nil {
+	if _, _, open := n.ask(ctx, nil, &s, t, &q, limit); open != nil {
 		open.giveUp(s.group)
 	}
 }
@@ -295,26 +296,31 @@ func (n *Node) register(ctx context.Context, me *shardpb.Node) {
 // waits here. It returns when that is done or ctx ends.
 func (n *Node) HandOver(ctx context.Context) error {
 	defer n.endWaits()
-	for _, g := range n.raft.Groups() {
-		if to := n.successor(g.Status()); to != 0 {
-			g.TransferLeader(to)
+	again := time.NewTicker(n.cfg.Election) // after which a transfer is given up
+	defer again.Stop()
+	for {
+		led := slices.DeleteFunc(n.groups(), func(g *consensus.Group) bool { return n.successor(g.Status()) == 0 })
+		if len(led) == 0 {
+			return nil
 		}
-	}
-	for _, g := range n.raft.Groups() {
-		for {
-			changed := g.Changed()
-			st := g.Status()
-			if !st.Leading || n.successor(st) == 0 {
-				break
+		for _, g := range led {
+			g.TransferLeader(n.successor(g.Status()))
+		}
+		for waiting := true; waiting && len(led) > 0; {
+			changed := led[0].Changed()
+			if !led[0].Status().Leading {
+				led = led[1:]
+				continue
 			}
 			select {
 			case <-changed:
+			case <-again.C:
+				waiting = false
 			case <-ctx.Done():
-				return fmt.Errorf("hand over %v: %w", g, ctx.Err())
+				return fmt.Errorf("hand over %v: %w", led[0], ctx.Err())
 			}
 		}
 	}
-	return nil
 }
 
 // successor is a voter that can take over a group which this node leads, 0 if

@@ -73,13 +73,14 @@ func (r *Router) topology(ctx context.Context) (*Topology, error) {
 	}
 }
 
-// search begins to look for the leader of a group.
-func (r *Router) search(id consensus.GroupID) (search, error) {
+// search begins to look for the leader of a group, and does so until latest at
+// most.
+func (r *Router) search(id consensus.GroupID, latest time.Time) (search, error) {
 	g, _ := r.replica(id)
 	if g == nil {
 		return search{}, &httpapi.UnavailableError{RetryAfter: time.Second, Reason: "the group is not started on this node"}
 	}
-	return search{self: r.self, id: id, group: g}, nil
+	return search{self: r.self, id: id, group: g, latest: latest}, nil
 }
 
 // ask puts one question to one replica. It returns the call if no answer came
@@ -118,11 +119,11 @@ func (r *Router) free(c *call) {
 // query asks a group's leader something that changes nothing, as often as is
 // needed.
 func (r *Router) query(ctx context.Context, id consensus.GroupID, q any) (any, error) {
-	s, err := r.search(id)
+	limit := time.Now().Add(answerWithin)
+	s, err := r.search(id, limit)
 	if err != nil {
 		return nil, err
 	}
-	limit := time.Now().Add(answerWithin)
 	for {
 		t, err := s.next(ctx, nil)
 		if err != nil {

@@ -386,6 +386,9 @@ func TestRandomFailures(t *testing.T) {
 			w := newWorld(t)
 			for range r.IntN(12) {
 				st := step{err: failures[r.IntN(len(failures))]}
+				if slow := time.Duration(r.IntN(800)) * time.Millisecond; r.IntN(2) == 0 {
+					st.then = func() { time.Sleep(slow) }
+				}
 				if r.IntN(3) == 0 {
 					node, term := consensus.NodeID(r.IntN(3)), uint64(5+r.IntN(4))
 					st.then = func() { w.leads(node, max(term, w.Status().Term)) }
@@ -396,9 +399,9 @@ func TestRandomFailures(t *testing.T) {
 				w.script = append(w.script, st)
 			}
 			w.script = append(w.script, step{then: nil})
-			began := time.Now()
-			_, err := w.do(oneShot("jobs", "l", time.Minute, time.Duration(r.IntN(2))*time.Second))
-			if took := time.Since(began); took > 7*time.Second {
+			began, wait := time.Now(), time.Duration(r.IntN(2))*time.Second
+			_, err := w.do(oneShot("jobs", "l", time.Minute, wait))
+			if took := time.Since(began); took > wait+5*time.Second {
 				t.Errorf("seed %d: took %v", seed, took)
 			}
 			w.noLeaseMadeTwice()

@@ -35,13 +35,14 @@ type target struct {
 }
 
 // search finds the leader of a group for one request, again and again while
-// the request fails. Its zero value but for the first fields is ready.
+// the request fails. It is made by Router.search.
 type search struct {
 	self  consensus.NodeID
 	id    consensus.GroupID
 	group group
-	// patience, if later than leaderless allows, is until when to look.
-	patience time.Time
+	// patience, if later than leaderless allows, is until when to look; latest
+	// is when to give up in any case.
+	patience, latest time.Time
 
 	since   time.Time // when the present search began; zero while all goes well
 	refused target    // that failed last
@@ -104,7 +105,10 @@ func (s *search) limit() time.Time {
 	}
 	limit := s.since.Add(leaderless)
 	if s.patience.After(limit) {
-		return s.patience
+		limit = s.patience
+	}
+	if s.latest.Before(limit) {
+		limit = s.latest
 	}
 	return limit
 }
