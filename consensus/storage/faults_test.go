@@ -287,18 +287,19 @@ func TestBackgroundErrors(t *testing.T) {
 			s, err := OpenPebble(PebbleConfig{FS: fs, Dir: dataDir, OnFatal: func(err error) { fatal <- err }})
 			must(t, err)
 			armed.Store(true)
+			// Two memtables are sure to be flushed. The error may come before.
 			data := make([]byte, 1<<20)
 			var written uint64
+			for range 64 {
+				if s.Write([]GroupWrite{{Group: 1, Entries: []raftpb.Entry{{Index: written + 1, Term: 1, Data: data}}}}, true) != nil {
+					break
+				}
+				written++
+			}
 			var told error
-			for deadline := time.Now().Add(time.Minute); told == nil && time.Now().Before(deadline); {
-				err := s.Write([]GroupWrite{{Group: 1, Entries: []raftpb.Entry{{Index: written + 1, Term: 1, Data: data}}}}, true)
-				if err == nil {
-					written++
-				}
-				select {
-				case told = <-fatal:
-				default:
-				}
+			select {
+			case told = <-fatal:
+			case <-time.After(time.Minute):
 			}
 			if !errors.Is(told, syscall.EIO) || !strings.Contains(told.Error(), tt.file) {
 				t.Fatalf("got fatal error %v, want %v of a file %s", told, syscall.EIO, tt.file)
