@@ -154,7 +154,7 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 			return nil, e.leave(ctx, nil, err)
 		}
 		q := question{command: mustMarshal(e.prepare(t))}
-		answer, err, open := e.router.ask(ctx, e.stopping, &e.search, t, &q, e.limit)
+		answer, open, err := e.router.ask(ctx, e.stopping, &e.search, t, &q, e.limit)
 		if open != nil {
 			e.unknown = max(e.unknown, t.term)
 			return nil, e.leave(ctx, open, e.whyNot(ctx))
@@ -327,7 +327,7 @@ func (r *Router) follow(ctx context.Context, id consensus.GroupID, cmd *leasepb.
 		if err != nil {
 			return nil, err
 		}
-		answer, err, open := r.ask(ctx, nil, &s, t, &question{command: raw}, limit)
+		answer, open, err := r.ask(ctx, nil, &s, t, &question{command: raw}, limit)
 		if open != nil {
 			open.giveUp(s.group)
 			return nil, httpapi.ErrOutcomeUnknown

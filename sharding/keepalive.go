@@ -91,7 +91,7 @@ func (r *Router) renewAll(ctx context.Context, b *renewals, out []httpapi.Renewa
 		if err != nil {
 			return orUnknown(unknown, err)
 		}
-		answer, err, open := r.ask(ctx, nil, &s, t, &question{query: &b.query}, limit)
+		answer, open, err := r.ask(ctx, nil, &s, t, &question{query: &b.query}, limit)
 		if open != nil {
 			open.giveUp(s.group)
 			return orUnknown(true, whyNot(ctx))

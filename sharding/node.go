@@ -287,7 +287,7 @@ func (n *Node) register(ctx context.Context, me *shardpb.Node) {
 	q := question{command: mustMarshal(&shardpb.SystemCommand{
 		Op: &shardpb.SystemCommand_RegisterNode{RegisterNode: &shardpb.RegisterNode{Node: me}},
 	})}
-	if _, _, open := n.ask(ctx, nil, &s, t, &q, limit); open != nil {
+	if _, open, _ := n.ask(ctx, nil, &s, t, &q, limit); open != nil {
 		open.giveUp(s.group)
 	}
 }

@@ -85,19 +85,19 @@ func (r *Router) search(id consensus.GroupID, latest time.Time) (search, error) 
 
 // ask puts one question to one replica. It returns the call if no answer came
 // in time; the caller then gives it up.
-func (r *Router) ask(ctx context.Context, stopping <-chan struct{}, s *search, t target, q *question, limit time.Time) (any, error, *call) {
+func (r *Router) ask(ctx context.Context, stopping <-chan struct{}, s *search, t target, q *question, limit time.Time) (any, *call, error) {
 	c := r.call(s.id)
 	if t.local {
 		c.local(s.group, t.term, q)
 	} else if err := c.remote(r.peers, t, q); err != nil {
-		return nil, err, nil
+		return nil, nil, err
 	}
 	if !c.wait(ctx, limit, stopping) {
-		return nil, nil, c
+		return nil, c, nil
 	}
 	answer, err := c.answer, c.err
 	r.free(c)
-	return answer, err, nil
+	return answer, nil, err
 }
 
 func (r *Router) call(id consensus.GroupID) *call {
@@ -129,7 +129,7 @@ func (r *Router) query(ctx context.Context, id consensus.GroupID, q any) (any, e
 		if err != nil {
 			return nil, err
 		}
-		answer, err, open := r.ask(ctx, nil, &s, t, &question{query: q}, limit)
+		answer, open, err := r.ask(ctx, nil, &s, t, &question{query: q}, limit)
 		switch {
 		case open != nil:
 			open.giveUp(s.group)
