@@ -107,6 +107,7 @@ type Node struct {
 	mu         sync.Mutex
 	me         identity
 	peerStores map[string]string
+	refusedBy  map[uint64]bool
 
 	ticker sync.WaitGroup
 	stop   chan struct{}
@@ -125,7 +126,7 @@ func Open(cfg Config, store storage.Store) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, store: store, boot: randomBoot(), began: time.Now(), me: me,
-		peerStores: map[string]string{}, stop: make(chan struct{}), failed: make(chan struct{}),
+		peerStores: map[string]string{}, refusedBy: map[uint64]bool{}, stop: make(chan struct{}), failed: make(chan struct{}),
 	}
 	n.groups.Store(&map[GroupID]*Group{})
 	fsync := cfg.Fsync
@@ -450,8 +451,20 @@ func (h *handler) Unreachable(to uint64) {
 	}
 }
 
-// Refused ends the node: what a peer holds against it does not go away by
-// itself.
+// Refused ends the node if it is the one that is wrong: it has not been part of
+// a cluster yet, or a majority of the nodes refuse it. One peer alone may be
+// the stranger, at an address that was a member's.
 func (h *handler) Refused(by uint64, reason string) {
-	(*Node)(h).fail(fmt.Errorf("node %d refuses this node: %s", by, reason))
+	n := (*Node)(h)
+	n.mu.Lock()
+	known := n.refusedBy[by]
+	n.refusedBy[by] = true
+	wrong := n.me.Cluster == "" || len(n.refusedBy) > len(n.cfg.Peers)/2
+	n.mu.Unlock()
+	switch {
+	case wrong:
+		n.fail(fmt.Errorf("node %d refuses this node: %s", by, reason))
+	case !known:
+		n.log.Error().Uint64("by", by).Str("reason", reason).Msg("refused by a peer")
+	}
 }

@@ -253,3 +253,23 @@ func TestNodeWithAnotherDirectoryIsRefused(t *testing.T) {
 		t.Error("a node of another cluster was let in")
 	}
 }
+
+func TestOneStrangerDoesNotEndANode(t *testing.T) {
+	c := newLiveCluster(t, 3)
+	n := c.nodes[1]
+	var fatal []error
+	n.cfg.Fatal = func(err error) { fatal = append(fatal, err) }
+	if err := n.SetCluster("here"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		(*handler)(n.Node).Refused(2, "another cluster")
+	}
+	if len(fatal) > 0 {
+		t.Fatalf("one stranger ended the node: %v", fatal)
+	}
+	(*handler)(n.Node).Refused(3, "another cluster")
+	if len(fatal) != 1 {
+		t.Fatal("a node that a majority refuses goes on")
+	}
+}
