@@ -232,8 +232,28 @@ func (n *Node) Kill() {
 	}
 }
 
-// Pause and Resume stop the process where it is, and let it go on.
-func (n *Node) Pause()  { n.Signal(syscall.SIGSTOP) }
+// Pause stops the process where it is, and returns when every thread of it
+// stands still: until then it may go on answering.
+func (n *Node) Pause() {
+	n.t.Helper()
+	n.Signal(syscall.SIGSTOP)
+	Eventually(n.t, 5*time.Second, n.Name+" stands still", func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", n.PID()))
+		if err != nil || len(stats) == 0 {
+			return false
+		}
+		for _, path := range stats {
+			raw, err := os.ReadFile(path)
+			_, state, found := bytes.Cut(raw, []byte(") "))
+			if err != nil || !found || state[0] != 'T' {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Resume lets a paused process go on.
 func (n *Node) Resume() { n.Signal(syscall.SIGCONT) }
 
 // AwaitExit waits for the process to end by itself and returns its exit code.
