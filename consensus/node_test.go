@@ -1,15 +1,18 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
+	"go.etcd.io/etcd/raft/v3/raftpb"
 
 	"lockd/consensus/storage"
 	"lockd/consensus/transport"
@@ -271,5 +274,19 @@ func TestOneStrangerDoesNotEndANode(t *testing.T) {
 	(*handler)(n.Node).Refused(3, "another cluster")
 	if len(fatal) != 1 {
 		t.Fatal("a node that a majority refuses goes on")
+	}
+}
+
+// R21: a message for a group that this node was not told to have creates none.
+func TestR21MessageForAnUnknownGroupCreatesNone(t *testing.T) {
+	c := newLiveCluster(t, 1)
+	h := (*handler)(c.nodes[1].Node)
+	h.ReceiveMessages(2, []transport.GroupMessage{{Group: 99, Message: raftpb.Message{Type: raftpb.MsgHeartbeat, From: 2, To: 1, Term: 7}}})
+	header := transport.SnapshotHeader{Group: 99, Message: raftpb.Message{Type: raftpb.MsgSnap, From: 2, To: 1, Term: 7}}
+	if err := h.ReceiveSnapshot(2, header, strings.NewReader("")); !errors.Is(err, ErrNoGroup) {
+		t.Errorf("snapshot of an unknown group: %v", err)
+	}
+	if g := c.nodes[1].Group(99); g != nil {
+		t.Error("a message created a group")
 	}
 }

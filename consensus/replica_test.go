@@ -539,3 +539,34 @@ func TestR5QueriesSurviveSlowFollowers(t *testing.T) {
 		t.Fatalf("no answer in %d ticks", step)
 	}
 }
+
+// R15: a group in which nothing happens goes on with its heartbeats: leases may
+// depend on them that leave no trace in the log. Cut off, its leader soon stops
+// leading.
+func TestR15IdleGroupDoesNotQuiesce(t *testing.T) {
+	n := newTestNet(t, 3)
+	n.elect(1)
+	const ticks = 50
+	beats := map[uint64]int{}
+	n.drop = func(m raftpb.Message) bool {
+		if m.Type == raftpb.MsgHeartbeat && m.From == 1 {
+			beats[m.To]++
+		}
+		return false
+	}
+	for range ticks {
+		n.tick()
+		n.deliver()
+	}
+	if beats[2] < ticks || beats[3] < ticks {
+		t.Errorf("in %d ticks %v heartbeats were sent", ticks, beats)
+	}
+	n.drop = isolate(1)
+	for range 2 * testElection {
+		n.tick(1)
+		n.deliver()
+	}
+	if n.nodes[1].sm.leads != 0 {
+		t.Error("an idle leader that is cut off goes on leading")
+	}
+}

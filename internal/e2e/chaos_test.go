@@ -245,3 +245,6 @@ func gapOf(t *testing.T, c *proc.Cluster, leader *proc.Node, s syscall.Signal) t
 	}
 	return longest
 }
+
+// F2: the same pause for 10 s, many election timeouts.
+func TestChaosLeaderPausedForTenSeconds(t *testing.T) { pausedLeader(t, 10*time.Second) }

@@ -242,12 +242,17 @@ func TestAllKilledAtOnceUnderLoad(t *testing.T) {
 
 // F2: a leader that stands still for long loses its place; when it goes on, it
 // grants nothing that another one granted.
-func TestPausedLeaderNeverMakesASecondHolder(t *testing.T) {
+func TestPausedLeaderNeverMakesASecondHolder(t *testing.T) { pausedLeader(t, 0) }
+
+// pausedLeader pauses a leader until another one has granted its lock, and at
+// least for a while.
+func pausedLeader(t *testing.T, least time.Duration) {
 	c := proc.Start(t, proc.Options{})
 	first := proc.Post(c.Nodes[0].URL, acquirePath("jobs", "one"), m{"ttl": "1s"}).Must(t, 200)
 	leader := c.Node(proc.Leader(c.Nodes[0].URL, "jobs"))
 	other := c.Others(leader)[0]
 	leader.Pause()
+	over := time.After(least)
 	late := make(chan proc.Answer, 2)
 	go func() { late <- proc.Post(leader.URL, acquirePath("jobs", "one"), m{"ttl": "60s"}) }()
 	go func() { late <- proc.Post(leader.URL, "/v1/leases/"+first.Text("lease")+"/keepalive", nil) }()
@@ -262,6 +267,7 @@ func TestPausedLeaderNeverMakesASecondHolder(t *testing.T) {
 	if second.Number("token") <= first.Number("token") {
 		t.Fatalf("token %d after %d", second.Number("token"), first.Number("token"))
 	}
+	<-over
 	leader.Resume()
 	for range 2 {
 		if a := <-late; a.Status == 200 {
