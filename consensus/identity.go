@@ -74,6 +74,12 @@ func (n *Node) checkPeer(h transport.Hello) error {
 	if h.Node == uint64(n.me.Node) {
 		return fmt.Errorf("two nodes have raft id %d: %q and %q; check --name and --cluster", h.Node, h.Name, n.me.Name)
 	}
+	switch name, ok := n.cfg.Names[NodeID(h.Node)]; {
+	case !ok:
+		return fmt.Errorf("node %q (raft id %d) is no member of the cluster of %d whose data node %q has; the data of a node counts, not its --cluster. Give node %q an empty data directory if it is to be part of a new cluster", h.Name, h.Node, len(n.cfg.Names), n.me.Name, n.me.Name)
+	case name != h.Name:
+		return fmt.Errorf("raft id %d is that of node %q here, not of %q: all first nodes of a cluster need the same --cluster", h.Node, name, h.Name)
+	}
 	key := "peer/" + strconv.FormatUint(h.Node, 10)
 	known, ok := n.peerStores[key]
 	if !ok {

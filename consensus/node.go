@@ -46,8 +46,10 @@ type Config struct {
 	ID   NodeID // raft id, never reused
 	// Listener is where peers connect, already listening. The Node closes it.
 	Listener net.Listener
-	// Peers are the addresses of all nodes, this one's is ignored.
+	// Peers are the addresses of all nodes, this one's is ignored, and Names
+	// the names of all. A process that is not among them is refused.
 	Peers map[NodeID]string
+	Names map[NodeID]string
 	// Listen and PeerListen are the addresses told to others, Version this
 	// program's.
 	Listen, PeerListen, Version string

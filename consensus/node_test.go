@@ -53,6 +53,14 @@ func newLiveCluster(t testing.TB, size int) *liveCluster {
 	return c
 }
 
+func (c *liveCluster) names() map[NodeID]string {
+	names := map[NodeID]string{}
+	for id := range c.addrs {
+		names[id] = fmt.Sprint("n", id)
+	}
+	return names
+}
+
 func (c *liveCluster) start(id NodeID, l net.Listener) {
 	c.t.Helper()
 	if l == nil {
@@ -69,7 +77,7 @@ func (c *liveCluster) start(id NodeID, l net.Listener) {
 		c.t.Fatal(err)
 	}
 	n, err := Open(Config{
-		Name: fmt.Sprint("n", id), ID: id, Listener: l, Peers: c.addrs,
+		Name: fmt.Sprint("n", id), ID: id, Listener: l, Peers: c.addrs, Names: c.names(),
 		Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond, SnapshotBytes: 1 << 20,
 		Serve: func(_ transport.Hello, payload []byte, reply func([]byte)) func() {
 			reply(append([]byte("echo "), payload...))
@@ -248,7 +256,12 @@ func TestNodeWithAnotherDirectoryIsRefused(t *testing.T) {
 	if err := c.nodes[1].checkPeer(h); err == nil {
 		t.Error("a node that lost its disk came back under its raft id (F18)")
 	}
-	h = transport.Hello{Name: "n9", Node: 9, Store: "new", Boot: 1, Cluster: "elsewhere"}
+	for _, stranger := range []transport.Hello{{Name: "n9", Node: 9, Store: "new", Boot: 1}, {Name: "n9", Node: 3, Store: "new", Boot: 1}} {
+		if err := c.nodes[1].checkPeer(stranger); err == nil {
+			t.Errorf("%+v, who is no member, was let in", stranger)
+		}
+	}
+	h = transport.Hello{Name: "n3", Node: 3, Store: c.nodes[3].StoreID(), Boot: 1, Cluster: "elsewhere"}
 	if err := c.nodes[1].SetCluster("here"); err != nil {
 		t.Fatal(err)
 	}

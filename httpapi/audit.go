@@ -28,9 +28,13 @@ func (s *Server) auditForceRelease(x *exchange, r *http.Request, f *forcedReleas
 	if f.err != nil {
 		outcome = codeOf(f.err)
 	}
-	s.cfg.Audit.Log().Str("action", "force_release").Str("outcome", outcome).
+	line := s.cfg.Audit.Log()
+	if f.request.token != 0 {
+		line.Uint64("token", f.request.token)
+	}
+	line.Str("action", "force_release").Str("outcome", outcome).
 		Str("request_id", x.id).Str("remote", r.RemoteAddr).
 		Str("namespace", f.namespace).Str("lock", f.lock).
-		Uint64("token", f.request.token).Str("reason", f.request.reason).
+		Str("reason", f.request.reason).
 		Array("released", released).Msg("audit")
 }

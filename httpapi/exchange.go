@@ -95,6 +95,9 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 // reply writes x.out as the whole answer. A nil error does not mean that the
 // client has it: it may still be in a buffer.
 func (x *exchange) reply(status int) error {
+	if bytes.HasSuffix(x.out.b, []byte("}")) {
+		x.out.b = append(x.out.b, '\n') // for people with curl
+	}
 	h := x.Header()
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = jsonType

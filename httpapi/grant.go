@@ -79,7 +79,7 @@ func (s *Server) deliver(x *exchange, r *http.Request, g *grant) error {
 	}
 	err := r.Context().Err()
 	if err == nil {
-		h["Content-Length"] = []string{strconv.Itoa(len(x.out.b))} // without it, a flush would chunk
+		h["Content-Length"] = []string{strconv.Itoa(len(x.out.b) + 1)} // without it, a flush would chunk
 		if err = x.reply(http.StatusOK); err == nil {
 			err = x.flush()
 		}

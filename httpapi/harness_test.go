@@ -134,7 +134,7 @@ func (a *answered) object() map[string]any {
 // wantJSON compares the whole body.
 func (a *answered) wantJSON(status int, body string) {
 	a.t.Helper()
-	if a.status != status || a.text != body {
+	if a.status != status || strings.TrimSuffix(a.text, "\n") != body {
 		a.t.Errorf("got %d\n%s\nwant %d\n%s", a.status, a.text, status, body)
 	}
 	if got := a.header.Get("Content-Type"); got != "application/json" {

@@ -35,7 +35,7 @@ func TestParseKey(t *testing.T) {
 var keyed = []struct{ method, path, body string }{
 	{"POST", acquirePath, `{}`},
 	{"POST", "/v1/namespaces/jobs/locks/nightly/release", `{"lease":"` + fakeLeaseSecret + `"}`},
-	{"POST", "/v1/namespaces/jobs/locks/nightly/force-release", `{}`},
+	{"POST", "/v1/namespaces/jobs/locks/nightly/force-release", `{"reason":"stuck"}`},
 	{"POST", "/v1/leases", `{}`},
 	{"DELETE", "/v1/leases/" + fakeLeaseSecret, ``},
 	{"POST", multiAcquire, `{"locks":[{"namespace":"jobs","lock":"a"}]}`},

@@ -147,6 +147,9 @@ func (s *Server) leases(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := lease.ParseID(after); after != "" && err != nil {
+		return invalid("after", "is not a lease id, as next of an earlier page")
+	}
 	limit, err := q.limit()
 	if err != nil {
 		return err

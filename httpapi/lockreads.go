@@ -144,7 +144,7 @@ func locksPage(x *exchange, r *http.Request) (page LocksPage, err error) {
 	if page.After, err = q.text("after"); err != nil {
 		return page, err
 	}
-	if page.HeldOnly, err = q.bool("held"); err != nil {
+	if page.HeldOnly, err = q.flag("held"); err != nil {
 		return page, err
 	}
 	page.Limit, err = q.limit()

@@ -280,6 +280,9 @@ func (s *Server) forceRelease(x *exchange, r *http.Request) error {
 	if err := x.decode(r, maxBody, &req); err != nil {
 		return err
 	}
+	if req.reason == "" {
+		return invalid("reason", "is needed: it goes into the audit log")
+	}
 	forced, err := s.do(r.Context(), x, r, &leasepb.Command{Op: &leasepb.Command_ForceRelease{ForceRelease: &leasepb.ForceRelease{
 		Lock:   &leasepb.LockRef{Namespace: namespace, Lock: lock},
 		Token:  req.token,

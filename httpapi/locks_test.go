@@ -106,7 +106,8 @@ func TestForceRelease(t *testing.T) {
 		}
 	}
 	svc.do = func(context.Context, *leasepb.Command) (*leasepb.Result, error) { return nil, ErrOutcomeUnknown }
-	n.ask("POST", path, `{}`).wantProblem(http.StatusGatewayTimeout, "outcome_unknown")
+	n.ask("POST", path, `{"token":42}`).wantInvalid("reason")
+	n.ask("POST", path, `{"reason":"stuck"}`).wantProblem(http.StatusGatewayTimeout, "outcome_unknown")
 	if lines := strings.Split(strings.TrimSpace(n.audit.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], `"outcome":"outcome_unknown"`) {
 		t.Errorf("audit:\n%s", n.audit)
 	}

@@ -171,7 +171,7 @@ var examples = map[string]example{
 	"POST " + lockPath + "/release":         {"/v1/namespaces/jobs/locks/nightly/release", `{"lease":"` + fakeLeaseSecret + `"}`, changes},
 	"POST " + lockPath + "/verify":          {"/v1/namespaces/jobs/locks/nightly/verify", `{"token":42}`, reads},
 	"GET " + lockPath + "/verify":           {"/v1/namespaces/jobs/locks/nightly/verify?token=42", "", reads},
-	"POST " + lockPath + "/force-release":   {"/v1/namespaces/jobs/locks/nightly/force-release", `{}`, []int{409, 422, 429, 500, 503, 504}},
+	"POST " + lockPath + "/force-release":   {"/v1/namespaces/jobs/locks/nightly/force-release", `{"reason":"stuck"}`, []int{409, 422, 429, 500, 503, 504}},
 	"GET " + lockPath:                       {"/v1/namespaces/jobs/locks/nightly", "", reads},
 	"GET /v1/namespaces/{namespace}/locks":  {"/v1/namespaces/jobs/locks", "", reads},
 	"GET /v1/namespaces":                    {"/v1/namespaces", "", reads},

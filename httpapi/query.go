@@ -42,18 +42,16 @@ func (q query) text(name string) (string, error) {
 	return text, checkText(name, text, maxLockName)
 }
 
-// bool is false when the parameter is absent.
-func (q query) bool(name string) (bool, error) {
+// flag is false when the parameter is absent. "false" is refused: it might be
+// meant to ask for the opposite, and does not.
+func (q query) flag(name string) (bool, error) {
 	if !q.Has(name) {
 		return false, nil
 	}
-	switch q.Get(name) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
+	if q.Get(name) != "true" {
+		return false, invalid(name, "must be true, or absent")
 	}
-	return false, invalid(name, "must be true or false")
+	return true, nil
 }
 
 // uint is absent when it is absent.

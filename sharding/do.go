@@ -133,7 +133,6 @@ func (r *Router) errand(id consensus.GroupID, cmd *leasepb.Command, began time.T
 	e.limit = e.waitEnd.Add(answerWithin)
 	var err error
 	e.search, err = r.search(id, e.limit)
-	e.search.patience = e.waitEnd
 	return e, err
 }
 
@@ -176,7 +175,8 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 				e.search.failed(t, err)
 				continue
 			}
-			e.search.answered() // a leader was found, and went
+			e.search.answered()           // a leader was found, and went
+			e.search.patience = e.waitEnd // a place in a queue may be worth more patience
 			e.search.failed(t, err)
 			e.unknown = max(e.unknown, t.term)
 			if !e.repeatable() {

@@ -318,7 +318,10 @@ func TestPagesOverAllGroups(t *testing.T) {
 func TestStoredClusterWins(t *testing.T) {
 	nodes := startNodes(t, 1)
 	before := nodes[0].atlas.load()
-	members, err := loadMembers(nodes[0].cfg.Store, []Member{{Name: "other"}, {Name: "n1"}})
+	if _, err := loadMembers(nodes[0].cfg.Store, []Member{{Name: "other"}, {Name: "n1"}}); err == nil {
+		t.Error("a node of another cluster became part of this one")
+	}
+	members, err := loadMembers(nodes[0].cfg.Store, []Member{{Name: "other"}})
 	if err != nil || len(members) != 1 || members[0].ID != 1 {
 		t.Errorf("members %v, %v", members, err)
 	}

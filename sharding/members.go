@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"lockd/consensus"
 	"lockd/consensus/storage"
@@ -32,7 +33,7 @@ func loadMembers(store storage.Store, given []Member) ([]Member, error) {
 		if err := json.Unmarshal(raw, &members); err != nil {
 			return nil, fmt.Errorf("members: %w: %w", storage.ErrCorrupt, err)
 		}
-		return members, nil
+		return members, foreign(members, given)
 	}
 	members = slices.Clone(given)
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
@@ -40,6 +41,30 @@ func loadMembers(store storage.Store, given []Member) ([]Member, error) {
 		members[i].ID = consensus.NodeID(i + 1)
 	}
 	return members, saveMembers(store, members)
+}
+
+// foreign refuses to start a node with the data of a cluster that has none of
+// the others it was told of: stored membership wins, but two clusters that both
+// believe to have this node would grant the same locks.
+func foreign(stored, given []Member) error {
+	common := 0
+	for _, g := range given {
+		if slices.ContainsFunc(stored, func(s Member) bool { return s.Name == g.Name }) {
+			common++
+		}
+	}
+	if len(given) == 1 || common > 1 {
+		return nil
+	}
+	return fmt.Errorf("the data is of a cluster of %s, and --cluster names %s: start the node as it was started first, or give it an empty data directory", names(stored), names(given))
+}
+
+func names(members []Member) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.Name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // reached returns the members with the addresses that this node was given for

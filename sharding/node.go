@@ -105,7 +105,7 @@ func Open(cfg Config) (*Node, error) {
 	var started atomic.Pointer[consensus.Node]
 	replica := func(id consensus.GroupID) (group, *shard) { return n.replica(started.Load(), id) }
 	n.raft, err = consensus.Open(consensus.Config{
-		Name: cfg.Name, ID: members[i].ID, Listener: cfg.Listener, Peers: peersOf(reached(members, cfg.Members)),
+		Name: cfg.Name, ID: members[i].ID, Listener: cfg.Listener, Peers: peersOf(reached(members, cfg.Members)), Names: namesOf(members),
 		Listen: cfg.Listen, PeerListen: cfg.PeerListen, Version: cfg.Version,
 		Heartbeat: cfg.Heartbeat, Election: cfg.Election, SnapshotBytes: cfg.SnapshotBytes,
 		Serve: func(_ transport.Hello, payload []byte, reply func([]byte)) func() {
@@ -156,6 +156,14 @@ func peersOf(members []Member) map[consensus.NodeID]string {
 		peers[m.ID] = m.Peer
 	}
 	return peers
+}
+
+func namesOf(members []Member) map[consensus.NodeID]string {
+	names := make(map[consensus.NodeID]string)
+	for _, m := range members {
+		names[m.ID] = m.Name
+	}
+	return names
 }
 
 func idsOf(members []Member) []consensus.NodeID {
@@ -235,7 +243,7 @@ func (n *Node) startGroup(t *Topology, id consensus.GroupID) error {
 	if shards[id] != nil {
 		return nil
 	}
-	sh := newShard(id, t.Ring.Ranges(id), n.cfg.Election, n.links)
+	sh := newShard(id, t.Ring.Ranges(id), n.cfg.Election, n.links, time.Now)
 	if _, err := n.raft.StartGroup(id, t.voters(), sh); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (l *leader) turn(now, gap time.Duration) (proposals []consensus.Proposal, w
 }
 
 func (l *leader) propose(cmd *leasepb.Command, done func(err error)) {
-	cmd.Term = l.term
+	cmd.Term, cmd.AtUnixMs = l.term, l.shard.wall().UnixMilli()
 	l.proposals = append(l.proposals, consensus.Proposal{
 		Data: mustMarshal(cmd), Term: l.term, Done: func(_ any, err error) { done(err) },
 	})

@@ -28,6 +28,9 @@ const (
 	election  = 500 * time.Millisecond
 )
 
+// rigToday is the time of day in a rig.
+var rigToday = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
 // newRig returns a shard that leads term 1, owns everything, and to which the
 // other process has a link.
 func newRig(t *testing.T) *rig {
@@ -35,7 +38,7 @@ func newRig(t *testing.T) *rig {
 	l := newLinks()
 	l.start(selfBoot, func() time.Duration { return r.now })
 	l.opened(otherBoot)
-	r.s = newShard(1, []*leasepb.Range{{First: 0, Last: math.MaxUint64}}, election, l)
+	r.s = newShard(1, []*leasepb.Range{{First: 0, Last: math.MaxUint64}}, election, l, func() time.Time { return rigToday })
 	r.elect()
 	r.pass(0)
 	return r

@@ -438,17 +438,29 @@ func TestRetriedWaitIsWhatIsLeftOfIt(t *testing.T) {
 	})
 }
 
+// A wait that may have got a place in a queue looks for the next leader for as
+// long as it lasts.
 func TestWaitGoesOnWithoutALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.leads(0, 5)
-		go func() {
-			time.Sleep(5 * time.Second)
-			w.leads(there, 6)
-		}()
-		w.script = []step{{}}
+		w.leads(there, 5)
+		time.AfterFunc(5*time.Second, func() { w.leads(there, 6) })
+		w.script = []step{{err: consensus.ErrLinkLost, then: func() { w.leads(0, 5) }}, {}}
 		if _, err := w.do(withLease(10 * time.Second)); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// One that never reached a leader is refused as soon as any other request.
+func TestWaitWithoutALeaderIsRefusedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.leads(0, 5)
+		began := time.Now()
+		_, err := w.do(withLease(10 * time.Second))
+		if took := time.Since(began); !errors.As(err, new(*httpapi.UnavailableError)) || took > leaderless+retryPause {
+			t.Fatalf("%v after %s", err, took)
 		}
 	})
 }

@@ -26,6 +26,9 @@ type shard struct {
 	ranges   []*leasepb.Range // what the group owns when it begins
 	election time.Duration
 	links    *links
+	// wall is the time of day that the leader's own commands carry, for people
+	// only: a grant that an expiry makes is shown with it.
+	wall func() time.Time
 
 	state  *lease.State
 	feed   *feed
@@ -42,8 +45,8 @@ type counts struct {
 	dirty       bool // entries were applied since
 }
 
-func newShard(id consensus.GroupID, ranges []*leasepb.Range, election time.Duration, l *links) *shard {
-	s := &shard{id: id, ranges: ranges, election: election, links: l, state: lease.New(), feed: newFeed()}
+func newShard(id consensus.GroupID, ranges []*leasepb.Range, election time.Duration, l *links, wall func() time.Time) *shard {
+	s := &shard{id: id, ranges: ranges, election: election, links: l, wall: wall, state: lease.New(), feed: newFeed()}
 	s.counts.stats.Store(&lease.Stats{})
 	return s
 }
