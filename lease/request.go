@@ -292,3 +292,10 @@ func (s *State) Waits(yield func(Wait) bool) {
 		return yield(Wait{Attempt: r.attempt, Lease: r.lease, Namespace: anchor.namespace, Lock: anchor.lock})
 	})
 }
+
+// IsWaiting tells whether the place of w still waits under its attempt, and not
+// under a newer one.
+func (s *State) IsWaiting(w Wait) bool {
+	p := s.place(w.Lease, lockName{w.Namespace, w.Lock})
+	return p != nil && p.waits() && s.mustRequest(p.arrival).attempt == w.Attempt
+}

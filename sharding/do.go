@@ -2,6 +2,7 @@ package sharding
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"lockd/consensus"
@@ -103,7 +104,9 @@ type errand struct {
 	stopping chan struct{}
 
 	unknown uint64 // a term in which it may have been done, 0: none is open
-	stage   stage
+	// queued are the attempts of an acquire that may have got a place.
+	queued []*leasepb.Attempt
+	stage  stage
 }
 
 // stage is what an errand sends next.
@@ -155,7 +158,7 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 		q := question{command: mustMarshal(e.prepare(t))}
 		answer, open, err := e.router.ask(ctx, e.stopping, &e.search, t, &q, e.limit)
 		if open != nil {
-			e.unknown = max(e.unknown, t.term)
+			e.maybe(t)
 			return nil, e.leave(ctx, open, e.whyNot(ctx))
 		}
 		result, ok := answer.(*leasepb.Result)
@@ -178,11 +181,19 @@ func (e *errand) run(ctx context.Context) (*leasepb.Result, error) {
 			e.search.answered()           // a leader was found, and went
 			e.search.patience = e.waitEnd // a place in a queue may be worth more patience
 			e.search.failed(t, err)
-			e.unknown = max(e.unknown, t.term)
+			e.maybe(t)
 			if !e.repeatable() {
 				return nil, httpapi.ErrOutcomeUnknown
 			}
 		}
+	}
+}
+
+// maybe notes that what was sent last may have been done.
+func (e *errand) maybe(t target) {
+	e.unknown = max(e.unknown, t.term)
+	if e.acquire != nil {
+		e.queued = append(e.queued, e.acquire.Attempt)
 	}
 }
 
@@ -298,16 +309,18 @@ func (e *errand) settle(ctx context.Context) bool {
 	case e.acquire.WaitMs == 0:
 		return false // a try with a lease leaves nothing but what the lease then has
 	}
-	for _, l := range e.acquire.Locks {
-		r, err := e.router.follow(ctx, e.search.id, &leasepb.Command{
-			AtUnixMs: e.cmd.AtUnixMs, Op: &leasepb.Command_Cancel{Cancel: &leasepb.Cancel{
-				Lease: e.acquire.Lease, Lock: &leasepb.LockRef{Namespace: l.Namespace, Lock: l.Lock},
-				Attempt: e.acquire.Attempt, Reason: leasepb.CancelReason_CANCEL_CLIENT_GONE}}})
-		if err != nil {
-			return false
-		}
-		if r.Cancelled {
-			return true
+	for _, attempt := range slices.Backward(e.queued) {
+		for _, l := range e.acquire.Locks {
+			r, err := e.router.follow(ctx, e.search.id, &leasepb.Command{
+				AtUnixMs: e.cmd.AtUnixMs, Op: &leasepb.Command_Cancel{Cancel: &leasepb.Cancel{
+					Lease: e.acquire.Lease, Lock: &leasepb.LockRef{Namespace: l.Namespace, Lock: l.Lock},
+					Attempt: attempt, Reason: leasepb.CancelReason_CANCEL_CLIENT_GONE}}})
+			if err != nil {
+				return false
+			}
+			if r.Cancelled {
+				return true
+			}
 		}
 	}
 	return false // granted, or gone before

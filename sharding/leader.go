@@ -154,7 +154,11 @@ func (l *leader) answer(now time.Duration, a *lease.Answer) {
 		// The older attempt hears what the newer one does, unless its own wait
 		// is over before: its timer goes on.
 		newer := l.waiter(a.By)
-		newer.older = append(newer.older, w.older...)
+		for _, older := range w.older {
+			if !older.settled {
+				newer.older = append(newer.older, older)
+			}
+		}
 		w.older = nil
 		if w.delivers() {
 			newer.older = append(newer.older, w)
@@ -222,8 +226,8 @@ func (l *leader) orphan(r *leasepb.Result, o *orphan) {
 func (l *leader) cancelled(now time.Duration, c *leasepb.Cancel) {
 	attempt := lease.Attempt{Boot: c.Attempt.GetBoot(), Number: c.Attempt.GetId()}
 	w := l.waiters[attempt]
-	if w == nil || w.place.Lease != idOf(c.Lease) {
-		return
+	if w == nil || w.place.Lease != idOf(c.Lease) || l.shard.state.IsWaiting(w.place) {
+		return // it waits on: the Cancel named a lock that its lease holds
 	}
 	delete(l.waiters, attempt)
 	l.timers.waits.stop(attempt)

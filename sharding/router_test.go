@@ -556,3 +556,22 @@ func TestSeveralGroupsAreRefused(t *testing.T) {
 	}
 	w.expect()
 }
+
+// The place of a lease must be given up under the attempt that may have it.
+func TestLeaveCancelsTheAttemptThatMayWait(t *testing.T) {
+	ctx, gone := context.WithCancel(t.Context())
+	w := newWorld(t)
+	w.script = []step{
+		{err: errPlaceLeft, then: func() { w.leads(there, 6) }}, // attempt 1 is in the queue
+		{err: notLeader(0, 6), then: gone},                      // attempt 2 certainly is not
+		{code: leasepb.Code_OK}, {code: leasepb.Code_OK}, {code: leasepb.Code_OK},
+	}
+	w.router.Do(ctx, withLease(time.Minute))
+	first := w.asked[0].cmd.GetAcquire().Attempt.Id
+	for _, a := range w.asked {
+		if c := a.cmd.GetCancel(); c != nil && c.Attempt.Id == first {
+			return
+		}
+	}
+	t.Errorf("no Cancel names attempt %d", first)
+}

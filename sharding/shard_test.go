@@ -611,3 +611,49 @@ func TestR1LeaderOfANewGroupTakesItsRanges(t *testing.T) {
 		t.Fatal("a group that owns nothing answered a read")
 	}
 }
+
+func multiAcquire(r *rig, n int, wait time.Duration, locks ...string) *leasepb.Command {
+	cmd := r.acquire(n, locks[0], 0, wait)
+	for _, l := range locks[1:] {
+		cmd.GetAcquire().Locks = append(cmd.GetAcquire().Locks, &leasepb.LockRequest{Namespace: "jobs", Lock: l, Permits: 1})
+	}
+	return cmd
+}
+
+// R13: a Cancel that names a lock which the lease holds ends no wait, and
+// does not make the leader forget its timer.
+func TestR13CancelOfAHeldLockEndsNoWait(t *testing.T) {
+	r := newRig(t)
+	r.create(1, time.Hour, 0)
+	r.create(2, time.Hour, 0)
+	r.grant(1, "a", 0)
+	r.grant(2, "b", 0)
+	cmd := multiAcquire(r, 1, time.Second, "a", "b")
+	r.do(cmd)
+	a := cmd.GetAcquire()
+	// What errand.settle sends first when the client goes; its node then dies.
+	r.do(&leasepb.Command{Op: &leasepb.Command_Cancel{Cancel: &leasepb.Cancel{
+		Lease: a.Lease, Lock: &leasepb.LockRef{Namespace: "jobs", Lock: "a"}, Attempt: a.Attempt,
+		Reason: leasepb.CancelReason_CANCEL_CLIENT_GONE}}})
+	r.pass(time.Minute)
+	if q := r.view("b").QueueLength; q != 0 {
+		t.Errorf("a minute after a wait of 1s, %d wait still", q)
+	}
+}
+
+// What has been answered must not be kept.
+func TestOlderAttemptsAreForgotten(t *testing.T) {
+	r := newRig(t)
+	r.create(1, time.Hour, 0)
+	r.create(2, time.Hour, 0)
+	r.grant(1, "a", 0)
+	for range 200 {
+		r.do(r.acquire(2, "a", 0, time.Second)) // overlaps with the one before
+		r.pass(600 * time.Millisecond)
+	}
+	for _, w := range r.s.lead.waiters {
+		if len(w.older) > 10 {
+			t.Errorf("%d older attempts are kept", len(w.older))
+		}
+	}
+}
