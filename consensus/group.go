@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -124,9 +123,6 @@ func (g *Group) ask(q any, stale bool, done func(any, error)) {
 // TransferLeader asks for another replica to lead, if this one does. Whether
 // it came to pass shows in Status.
 func (g *Group) TransferLeader(to NodeID) { g.event(func(time.Duration) { g.r.transfer(to) }) }
-
-// Do runs f on the group's goroutine, where its machine may be touched.
-func (g *Group) Do(f func()) { g.event(func(time.Duration) { f() }) }
 
 // Status returns who leads.
 func (g *Group) Status() Status { return *g.status.Load() }
@@ -384,5 +380,3 @@ func (g *Group) stop() {
 		q.done(nil, ErrStopped)
 	}
 }
-
-func (g *Group) String() string { return fmt.Sprintf("group %d", g.id) }

@@ -100,7 +100,6 @@ type Node struct {
 	transport *transport.Transport
 	writer    *writer
 	failOnce  sync.Once
-	failed    chan struct{}
 
 	groups   atomic.Pointer[map[GroupID]*Group] // replaced, never changed
 	starting sync.Mutex                         // held while groups are replaced
@@ -128,7 +127,7 @@ func Open(cfg Config, store storage.Store) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, store: store, boot: randomBoot(), began: time.Now(), me: me,
-		peerStores: map[string]string{}, refusedBy: map[uint64]bool{}, stop: make(chan struct{}), failed: make(chan struct{}),
+		peerStores: map[string]string{}, refusedBy: map[uint64]bool{}, stop: make(chan struct{}),
 	}
 	n.groups.Store(&map[GroupID]*Group{})
 	fsync := cfg.Fsync
@@ -197,19 +196,6 @@ func (n *Node) SetCluster(id string) error {
 		return n.me.save(n.store)
 	}
 	return fmt.Errorf("this data directory belongs to cluster %s, not to %s", n.me.Cluster, id)
-}
-
-// Stored lists the groups that this node has data of.
-func (n *Node) Stored() ([]GroupID, error) {
-	states, err := n.store.Groups()
-	if err != nil {
-		return nil, err
-	}
-	var ids []GroupID
-	for _, st := range states {
-		ids = append(ids, GroupID(st.Group))
-	}
-	return ids, nil
 }
 
 // StartGroup starts this node's replica of a group. Where the store has data
@@ -367,7 +353,6 @@ func (n *Node) background(f func()) { n.work.Go(f) }
 // fail reports once that the node cannot go on.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
-		close(n.failed)
 		n.cfg.Fatal(err)
 	})
 }

@@ -245,7 +245,7 @@ func TestLaggingNodeGetsASnapshotOverTheWire(t *testing.T) {
 // firstIndex is where a replica's log begins.
 func firstIndex(g *Group) uint64 {
 	ch := make(chan uint64, 1)
-	g.Do(func() { ch <- g.r.log.first })
+	g.event(func(time.Duration) { ch <- g.r.log.first })
 	return <-ch
 }
 
